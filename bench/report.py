@@ -1,0 +1,135 @@
+"""The table and the file that a run leaves."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .measure import Load, Round
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table."""
+
+    field: str
+    title: str
+    most: float | None = None
+    """What ours may be at most."""
+    ratio: float | None = None
+    """How many times less than the released hub's it is to be."""
+
+
+FIGURES = (
+    Figure("cpu_us", "processor time of a round trip, µs", ratio=5),
+    Figure("cpu_crowded_us", "the same with the idle ones connected, µs"),
+    Figure("p50_ms", "lone satellite, p50 of a round trip, ms", most=3),
+    Figure("p50_speak_ms", "lone satellite, p50 until `speak`, ms"),
+    Figure("idle_rss_kb", "idle satellite, resident kB", most=30),
+    Figure("idle_pss_kb", "idle satellite, proportional kB"),
+    Figure("idle_anonymous_kb", "idle satellite, anonymous kB"),
+    Figure("reconnect_cpu_us", "reconnect with known keys, µs of processor"),
+    Figure("start_s", "start to accepting, s"),
+    Figure("base_rss_mb", "hub before the idle ones, resident MB"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a run found."""
+
+    machine: Mapping[str, str]
+    versions: Mapping[str, str]
+    load: Load
+    rounds: Mapping[str, Sequence[Round]]
+
+    def values(self, subject: str, field: str) -> list[float]:
+        return [asdict(one)[field] for one in self.rounds[subject]]
+
+    def median(self, subject: str, field: str) -> float:
+        return statistics.median(self.values(subject, field))
+
+    def ratio(self, field: str) -> float | None:
+        """The released hub's median over ours, where both were measured."""
+        if len(self.rounds) < 2:
+            return None
+        ours, theirs = self.median("ours", field), self.median("released-hub", field)
+        return theirs / ours if ours > 0 else None
+
+
+def verdict(run: Run, figure: Figure) -> str:
+    """`met`, `MISSED` or nothing where there is no goal or ours was not measured."""
+    if "ours" not in run.rounds:
+        return ""
+    if figure.most is not None:
+        return "met" if run.median("ours", figure.field) <= figure.most else "MISSED"
+    ratio = run.ratio(figure.field)
+    if figure.ratio is not None and ratio is not None:
+        return "met" if ratio >= figure.ratio else "MISSED"
+    return ""
+
+
+def goal(figure: Figure) -> str:
+    if figure.most is not None:
+        return f"<= {figure.most:g}"
+    return f">= {figure.ratio:g}x less" if figure.ratio is not None else ""
+
+
+def table(run: Run) -> str:
+    """Medians with the least and the most of the rounds, ratios, goals."""
+    subjects = list(run.rounds)
+    head = ["", *subjects, "ratio", "goal", ""]
+    rows = [head] + [line(run, subjects, figure) for figure in FIGURES]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    facts = [f"{name}: {value}" for name, value in {**run.machine, **run.versions}.items()]
+    load = f"{run.load.round_trips} round trips by {run.load.talking} satellites, {run.load.satellites} idle"
+    rounds = f"{len(next(iter(run.rounds.values())))} rounds, median (least-most)"
+    return "\n".join([*facts, f"load: {load}; {rounds}", "", *text])
+
+
+def line(run: Run, subjects: Sequence[str], figure: Figure) -> list[str]:
+    ratio = run.ratio(figure.field)
+    cells = [cell(run.values(subject, figure.field)) for subject in subjects]
+    return [
+        figure.title,
+        *cells,
+        f"{ratio:.1f}" if ratio is not None else "",
+        goal(figure),
+        verdict(run, figure),
+    ]
+
+
+def cell(values: Sequence[float]) -> str:
+    middle = statistics.median(values)
+    digits = 0 if middle >= 100 else 1 if middle >= 10 else 2
+    return f"{middle:.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
+
+
+def missed(run: Run) -> list[str]:
+    """The titles of the goals that ours did not meet."""
+    return [figure.title for figure in FIGURES if verdict(run, figure) == "MISSED"]
+
+
+def save(run: Run, path: Path) -> None:
+    """Write everything as JSON."""
+    medians = {
+        subject: {figure.field: run.median(subject, figure.field) for figure in FIGURES}
+        for subject in run.rounds
+    }
+    document: dict[str, Any] = {
+        "machine": dict(run.machine),
+        "versions": dict(run.versions),
+        "load": asdict(run.load),
+        "medians": medians,
+        "ratios": {figure.field: run.ratio(figure.field) for figure in FIGURES},
+        "rounds": {subject: [asdict(one) for one in rounds] for subject, rounds in run.rounds.items()},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")

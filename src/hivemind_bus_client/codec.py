@@ -1,0 +1,127 @@
+"""JSON in and out: msgspec where it is installed, the standard library where it is not, with the same results.
+
+Accepted is strict JSON (docs/protocol.md 2.1): UTF-8, nesting of at most ``MAX_DEPTH``, finite numbers, whole
+code points. NaN, infinities, numbers beyond a double, byte-order marks and lone surrogates are refused, so that a
+frame relayed as it came cannot break the next peer's parser.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from .exceptions import InvalidJson
+
+MAX_DEPTH = 64
+
+
+def _depth_exceeded(value: Any) -> bool:
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                below.extend(item.values())
+            elif isinstance(item, list):
+                below.extend(item)
+        if not below:
+            return False
+        level = below
+    return any(isinstance(item, (dict, list)) for item in level)
+
+
+def _may_be_deep(text: str | bytes) -> bool:
+    if isinstance(text, str):
+        return text.count("{") + text.count("[") > MAX_DEPTH
+    return text.count(b"{") + text.count(b"[") > MAX_DEPTH
+
+
+def _check_depth(text: str | bytes, value: Any) -> Any:
+    if _may_be_deep(text) and _depth_exceeded(value):
+        raise InvalidJson(f"nested deeper than {MAX_DEPTH} levels")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidJson(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise InvalidJson(f"number out of range: {text[:32]}")
+    return value
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def std_loads(text: str | bytes) -> Any:
+    """Parse strict JSON with the standard library. Raises InvalidJson."""
+    try:
+        decoded = text.decode("utf-8") if isinstance(text, bytes) else text
+        value = _STRICT.decode(decoded)
+        if "\\u" in decoded or isinstance(text, str):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # a lone surrogate does not encode
+    except InvalidJson:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InvalidJson(_short(error)) from None
+    return _check_depth(text, value)
+
+
+def _finite_copy(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite_copy(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite_copy(item) for item in value]
+    return value
+
+
+def std_dumps(value: Any) -> str:
+    """Write compact JSON with the standard library; a float that is not finite becomes null."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite_copy(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def std_dumps_bytes(value: Any) -> bytes:
+    """`std_dumps` as UTF-8."""
+    return std_dumps(value).encode("utf-8")
+
+
+def _short(error: Exception) -> str:
+    return (str(error) or type(error).__name__)[:120]
+
+
+loads: Callable[[str | bytes], Any] = std_loads
+dumps: Callable[[Any], str] = std_dumps
+dumps_bytes: Callable[[Any], bytes] = std_dumps_bytes
+
+try:
+    import msgspec
+except ImportError:
+    BACKEND = "json"
+else:
+    BACKEND = "msgspec"
+    _decode = msgspec.json.Decoder().decode
+    _encode = msgspec.json.Encoder().encode
+
+    def fast_loads(text: str | bytes) -> Any:
+        """Parse strict JSON. Raises InvalidJson."""
+        try:
+            value = _decode(text)
+        except (ValueError, RecursionError) as error:
+            raise InvalidJson(_short(error)) from None
+        return _check_depth(text, value)
+
+    def fast_dumps(value: Any) -> str:
+        """Write compact JSON; a float that is not finite becomes null."""
+        return _encode(value).decode("utf-8")
+
+    loads, dumps, dumps_bytes = fast_loads, fast_dumps, _encode

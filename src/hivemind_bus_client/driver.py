@@ -1,0 +1,308 @@
+"""Keeps one satellite connected: dials, proves itself, reconnects, until it is closed or refused for good.
+
+The one driver under both clients. It runs on one event loop and owns everything that happens there; threads
+reach it through `loop_thread.LoopThread`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from .address import Address, authorization
+from .exceptions import HiveMindException, HubUnreachable, NotConnected
+from .keyring import Keyring, Keys
+from .reconnect import Ended, Persistence
+from .refusals import HiveMindRefused, Refusal
+
+if TYPE_CHECKING:
+    import ssl
+
+    from .connection import Connection
+    from .link import ClientTerms, Opened
+    from .message import HiveMessage
+
+LOG = logging.getLogger(__name__)
+
+NEWEST_PROTOCOL = 3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the driver needs to know; fixed for its life."""
+
+    address: Address
+    access_key: str = field(repr=False)
+    has_password: bool
+    useragent: str
+    allow_self_signed: bool
+    """Accept any TLS certificate: Noise proves who the hub is."""
+    binarize: bool
+    compress: bool | None
+    keepalive: dict[str, float | None]
+    connect_timeout_s: float
+    min_version: int
+    max_version: int
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Who is told; all are called on the loop and return at once."""
+
+    hello: Callable[[], dict[str, Any]]
+    """Returns session and site for the HELLO of the next connection."""
+    received: Callable[[HiveMessage, int], None]
+    """A message came in, in so many bytes."""
+    changed: Callable[[str, tuple[Any, ...]], None]
+    """One of the events open, close, reconnecting, error(exception), auth_rejected(text)."""
+
+
+class HandshakeTimedOut(HubUnreachable, RuntimeError):
+    """The hub did not admit this satellite in the time allowed."""
+
+    def __init__(self, text: str, refusal: Refusal | None = None) -> None:
+        super().__init__(text)
+        self.refusal = refusal
+        """What stood in the way, if that is known."""
+
+
+class NotStarted(NotConnected, ValueError):
+    """A message was emitted before the client was ever started."""
+
+
+class Driver:
+    """`start` it; then `settled`, `send`, `drop` and `close` may be called in any state."""
+
+    def __init__(self, settings: Settings, keyring: Keyring, hooks: Hooks) -> None:
+        self.failure: Exception | None = None
+        """Why the driver has given up; None while it has not."""
+        self.problem: Refusal | None = None
+        """What stands in the way at the moment."""
+        self._settings = settings
+        self._keyring = keyring
+        self._hooks = hooks
+        self._persistence = Persistence()
+        self._connection: Connection | None = None
+        self._connected = False
+        self._was_connected = False
+        self._detail = ""
+        self._node_id = ""
+        self._key_was_kept = False
+        self._tls: ssl.SSLContext | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def connected(self) -> bool:
+        """The hub has admitted this satellite and the connection stands."""
+        return self._connected
+
+    @property
+    def running(self) -> bool:
+        """It is connected or trying to be."""
+        return self._task is not None and not self._task.done()
+
+    def start(self) -> None:
+        """Begin to connect; does nothing while it runs."""
+        if not self.running:
+            self.failure = None
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="hivemind-driver")
+
+    async def settled(self, timeout_s: float | None) -> None:
+        """Wait until the hub has admitted this satellite.
+
+        Raises HiveMindRefused or what else made the driver give up, HandshakeTimedOut after ``timeout_s``
+        seconds.
+        """
+        try:
+            await asyncio.wait_for(self._until_settled(), timeout_s)
+        except asyncio.TimeoutError:
+            text = f"timed out waiting for handshake. {self.explain()}".rstrip()
+            raise HandshakeTimedOut(text, self.problem) from None
+
+    async def _until_settled(self) -> None:
+        while not self._connected:
+            if self.failure is not None:
+                raise self.failure
+            if not self.running:
+                raise NotConnected("the client is closed")
+            await self._change()
+
+    async def ended(self) -> None:
+        """Wait until the driver has given up or was closed. Raises what made it give up."""
+        while self.running:
+            await self._change()
+        if self.failure is not None:
+            raise self.failure
+
+    def explain(self) -> str:
+        """Return what stands in the way and what to do about it, as a person reads it."""
+        if self.problem is None:
+            return ""
+        detail = f" ({self._detail})" if self._detail and self._detail != self.problem.wire_reason else ""
+        return f"{self.problem.sentence.rstrip('.')}{detail}. {self.problem.cure}"
+
+    async def send(self, message: HiveMessage, wait_s: float = 0.0) -> None:
+        """Hand a message to the socket, waiting up to ``wait_s`` seconds for a connection.
+
+        Raises NotConnected if there is none by then or it ends first, HiveMindRefused after a refusal for
+        good.
+        """
+        if not self._connected and wait_s > 0:
+            try:
+                await self.settled(wait_s)
+            except HandshakeTimedOut:
+                pass
+        await self._in_use().send(message)
+
+    async def ping(self, timeout_s: float) -> None:
+        """Wait until the hub has read all that was sent. Raises NotConnected, also after ``timeout_s``
+        seconds.
+        """
+        try:
+            await asyncio.wait_for(self._in_use().ping(), timeout_s)
+        except asyncio.TimeoutError:
+            raise NotConnected(f"the hub did not answer within {timeout_s:g} s") from None
+
+    def _in_use(self) -> Connection:
+        if self._connected and self._connection is not None:
+            return self._connection
+        if self.failure is not None:
+            raise self.failure
+        raise NotConnected(f"Can not send messages before opening the websocket connection. {self.explain()}".rstrip())
+
+    async def drop(self) -> None:
+        """End the connection in use; a new one is made at once."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def close(self) -> None:
+        """End the connection and make no other."""
+        task, self._task = self._task, None
+        if self._connection is not None:
+            await self._connection.close()
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+            await asyncio.wait({task})
+        self._lost()
+        self._tell_waiting()
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                ended = await self._attempt()
+                self._lost()
+                if ended.key_suspect and self._node_id:
+                    await asyncio.to_thread(self._keyring.rejected, self._node_id)
+                delay_s = self._judge(ended)
+                if delay_s is None:
+                    return
+                self._tell_waiting()
+                await asyncio.sleep(delay_s)
+        except (OSError, HiveMindException) as error:
+            self._give_up(error)
+        except Exception as error:
+            LOG.exception("the client gives up")
+            self._give_up(error)
+
+    async def _attempt(self) -> Ended:
+        from .connection import Connection, Dial, Reports
+
+        settings = self._settings
+        keys = await asyncio.to_thread(self._keyring.load)
+        if settings.address.secure and self._tls is None:
+            self._tls = await asyncio.to_thread(_tls_context, settings.allow_self_signed)
+        url = settings.address.url(authorization(settings.useragent, settings.access_key))
+        dial = Dial(url, self._tls, settings.keepalive, settings.connect_timeout_s)
+        reports = Reports(self._derive, self._on_admitted, self._hooks.received)
+        self._key_was_kept = False
+        self._connection = Connection(dial, self._terms(keys), reports)
+        ended = await self._connection.run()
+        return replace(ended, key_was_kept=self._key_was_kept)
+
+    def _terms(self, keys: Keys) -> ClientTerms:
+        from .link import ClientTerms
+
+        settings = self._settings
+        return ClientTerms(
+            static_key=keys.static,
+            hello={"pubkey": keys.public_pem, **self._hooks.hello()},
+            has_password=settings.has_password,
+            pinned_key=keys.pinned,
+            allow_kk=self._persistence.allow_kk,
+            binarize=settings.binarize,
+            compress=settings.compress,
+            min_version=NEWEST_PROTOCOL if keys.pinned is not None else settings.min_version,
+            max_version=settings.max_version,
+        )
+
+    async def _derive(self, node_id: str) -> bytes | None:
+        self._node_id = node_id
+        kept = self._persistence.use_kept_key
+        psk, self._key_was_kept = await asyncio.to_thread(self._keyring.pre_shared, node_id, kept)
+        return psk
+
+    async def _on_admitted(self, opened: Opened) -> None:
+        await asyncio.to_thread(self._keyring.accepted, opened.remote_key)
+        self._persistence.admitted()
+        self._connected = self._was_connected = True
+        self.problem, self._detail = None, ""
+        LOG.info("connected to %s (v%d %s)", self._settings.address, opened.version, opened.pattern)
+        self._hooks.changed("open", ())
+        self._tell_waiting()
+
+    def _lost(self) -> None:
+        """Note that there is no connection any more."""
+        self._connection = None
+        if self._connected:
+            self._connected = False
+            LOG.info("the connection to %s has ended", self._settings.address)
+            self._hooks.changed("close", ())
+
+    def _judge(self, ended: Ended) -> float | None:
+        """Return how long to wait before the next attempt; None if there is to be none."""
+        if ended.refusal != self.problem:
+            LOG.warning("%s: %s", self._settings.address, ended.refusal or ended.detail)
+        self.problem, self._detail = ended.refusal, ended.detail
+        delay_s = self._persistence.after(ended)
+        if delay_s is None and ended.refusal is not None:
+            self._give_up(HiveMindRefused(ended.refusal, ended.detail))
+            return None
+        if not ended.admitted and delay_s:
+            self._hooks.changed("error", (HubUnreachable(self.explain()),))
+        if delay_s:
+            self._hooks.changed("reconnecting", ())
+        return delay_s
+
+    def _give_up(self, error: Exception) -> None:
+        self.failure = error
+        self._task = None
+        if isinstance(error, HiveMindRefused):
+            self._hooks.changed("auth_rejected", (str(error.refusal),))
+        else:
+            self._hooks.changed("error", (error,))
+        self._tell_waiting()
+
+    async def _change(self) -> None:
+        """Wait for the state to change."""
+        self._waiting.append(changed := asyncio.get_running_loop().create_future())
+        await changed
+
+    def _tell_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for changed in waiting:
+            if not changed.done():
+                changed.set_result(None)
+
+
+def _tls_context(allow_self_signed: bool) -> ssl.SSLContext:
+    import ssl
+
+    context = ssl.create_default_context()
+    if allow_self_signed:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

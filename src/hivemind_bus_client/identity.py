@@ -1,0 +1,305 @@
+"""A node's identity: its credentials, its keys and the keys it has pinned, in one file and its siblings."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from .identity_file import IdentityFile, make_private, read_or_create_noise_key, write_private
+
+__all__ = ["NodeIdentity", "create_RSA_key", "export_RSA_key", "read_or_create_noise_key", "write_private"]
+
+LOG = logging.getLogger(__name__)
+
+IDENTITY_NAME = "_identity.json"
+RSA_KEY_NAME = "HiveMindComs.pem"
+DEFAULT_NAME = "unnamed-node"
+RSA_BITS = 2048
+
+_APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class IdentityStore(Protocol):
+    """What an identity needs of the mapping that it keeps everything in."""
+
+    path: str
+
+    def get(self, key: str, default: Any = None, /) -> Any: ...
+    def __getitem__(self, key: str, /) -> Any: ...
+    def __setitem__(self, key: str, value: Any, /) -> None: ...
+    def store(self) -> None: ...
+    def reload(self) -> None: ...
+
+
+def create_RSA_key() -> tuple[str, str]:  # noqa: N802
+    """Return a new RSA-2048 pair as PEM text, private and public (docs/protocol.md 18)."""
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
+    return _private_pem(key), _public_pem(key)
+
+
+def export_RSA_key(private_pem: str, path: str | os.PathLike[str]) -> None:  # noqa: N802
+    """Write an RSA private key to a file that only its owner may read."""
+    write_private(path, private_pem)
+
+
+def _private_pem(key: Any) -> str:
+    from cryptography.hazmat.primitives import serialization as form
+
+    pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.TraditionalOpenSSL, form.NoEncryption())
+    return cast("bytes", pem).decode("ascii").strip()
+
+
+def _public_pem(key: Any) -> str:
+    from cryptography.hazmat.primitives import serialization as form
+
+    pem = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+    return cast("bytes", pem).decode("ascii").strip()
+
+
+def _public_pem_of(private_path: str) -> str | None:
+    """The public half of a private key file; None if there is no readable key in it."""
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        make_private(private_path)
+        return _public_pem(load_pem_private_key(Path(private_path).read_bytes(), password=None))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        LOG.warning("no RSA key could be read from %s: %s", private_path, error)
+        return None
+
+
+def _config_home() -> Path:
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    return Path(home) if os.path.isabs(home) else Path.home() / ".config"
+
+
+def _locate(app_name: str | None, shared_fallback: bool) -> tuple[Path, bool]:
+    """Return the identity file of an application, and whether it is the shared one standing in for it."""
+    shared = _config_home() / "hivemind" / IDENTITY_NAME
+    if app_name is None:
+        return shared, False
+    if not _APP_NAME.fullmatch(app_name):
+        raise ValueError(f"app_name {app_name!r}: letters, digits, '.', '_' and '-', at most 64, no leading '.'")
+    own = shared.parent / app_name / IDENTITY_NAME
+    if shared_fallback and not own.exists() and shared.exists():
+        LOG.warning("%s does not exist; the shared identity %s is used", own, shared)
+        return shared, True
+    return own, False
+
+
+class NodeIdentity:
+    """Who this node is. Making one reads the file and never writes; `save` does.
+
+    ``identity_file`` is a path, or a mapping with ``path``, ``store()`` and ``reload()``; without one it is
+    ``hivemind/_identity.json`` in the user's configuration folder, or in the folder there named ``app_name``.
+    Raises IdentityFileCorrupted for a file that is no JSON object, ValueError for arguments that make no
+    sense.
+    """
+
+    def __init__(
+        self,
+        identity_file: str | os.PathLike[str] | MutableMapping[str, Any] | None = None,
+        app_name: str | None = None,
+        shared_fallback: bool = True,
+    ) -> None:
+        if identity_file is not None and app_name is not None:
+            raise ValueError("give identity_file or app_name, not both")
+        self.app_name = app_name
+        self.uses_shared_fallback = False
+        if identity_file is None:
+            identity_file, self.uses_shared_fallback = _locate(app_name, shared_fallback)
+        if isinstance(identity_file, (str, os.PathLike)):
+            self.IDENTITY_FILE: IdentityStore = IdentityFile(identity_file)
+        else:
+            self.IDENTITY_FILE = cast("IdentityStore", identity_file)
+
+    def __repr__(self) -> str:
+        return f"NodeIdentity({self.IDENTITY_FILE.path!r})"
+
+    def _beside(self, name: str) -> str:
+        return os.path.join(os.path.dirname(self.IDENTITY_FILE.path), name)
+
+    def _located(self, stored: str) -> str:
+        """A stored path: relative ones lie beside the identity file, absolute ones of another machine too."""
+        path = os.path.expanduser(stored)
+        if not os.path.isabs(path):
+            return self._beside(path)
+        usable = os.access(path, os.R_OK) or (not os.path.exists(path) and os.access(os.path.dirname(path), os.W_OK))
+        if usable:
+            return path
+        LOG.warning("%s is out of reach; %s beside the identity file is used", path, os.path.basename(path))
+        return self._beside(os.path.basename(path))
+
+    def save(self) -> None:
+        """Write what was changed to the file, whole or not at all."""
+        self.IDENTITY_FILE.store()
+
+    def reload(self) -> None:
+        """Read the file again. Raises FileNotFoundError if there is none."""
+        self.IDENTITY_FILE.reload()
+
+    @property
+    def name(self) -> str:
+        """A label for people; key files are named after it."""
+        stored = self.IDENTITY_FILE.get("name")
+        if stored:
+            return str(stored)
+        legacy = self.IDENTITY_FILE.get("key")
+        return os.path.basename(legacy) if legacy else DEFAULT_NAME
+
+    @name.setter
+    def name(self, value: str) -> None:
+        self.IDENTITY_FILE["name"] = value
+
+    @property
+    def access_key(self) -> str | None:
+        """Which client of the hub this is. Not a secret, but do not show it around."""
+        return cast("str | None", self.IDENTITY_FILE.get("access_key"))
+
+    @access_key.setter
+    def access_key(self, value: str | None) -> None:
+        self.IDENTITY_FILE["access_key"] = value
+
+    @property
+    def password(self) -> str | None:
+        """The secret shared with the hub."""
+        return cast("str | None", self.IDENTITY_FILE.get("password"))
+
+    @password.setter
+    def password(self, value: str | None) -> None:
+        self.IDENTITY_FILE["password"] = value
+
+    @property
+    def site_id(self) -> str | None:
+        """Where this node stands, such as a room's name."""
+        return cast("str | None", self.IDENTITY_FILE.get("site_id"))
+
+    @site_id.setter
+    def site_id(self, value: str | None) -> None:
+        self.IDENTITY_FILE["site_id"] = value
+
+    @property
+    def default_master(self) -> str | None:
+        """The hub's host, with its scheme."""
+        return cast("str | None", self.IDENTITY_FILE.get("default_master"))
+
+    @default_master.setter
+    def default_master(self, value: str | None) -> None:
+        self.IDENTITY_FILE["default_master"] = value
+
+    @property
+    def default_port(self) -> int | None:
+        """The hub's port."""
+        return cast("int | None", self.IDENTITY_FILE.get("default_port"))
+
+    @default_port.setter
+    def default_port(self, value: int | None) -> None:
+        self.IDENTITY_FILE["default_port"] = value
+
+    @property
+    def public_key(self) -> str | None:
+        """The node's RSA public key as PEM text; taken from the private key's file where it is not stored."""
+        stored = self.IDENTITY_FILE.get("public_key")
+        return cast("str", stored) if stored else _public_pem_of(self.private_key)
+
+    @public_key.setter
+    def public_key(self, value: str | None) -> None:
+        self.IDENTITY_FILE["public_key"] = value
+
+    @property
+    def private_key(self) -> str:
+        """Path of the file with the node's RSA private key."""
+        return self._located(self.IDENTITY_FILE.get("secret_key") or f"{self.name}.pem")
+
+    @private_key.setter
+    def private_key(self, path: str) -> None:
+        self.IDENTITY_FILE["secret_key"] = path
+
+    def create_keys(self) -> None:
+        """Make a new RSA pair beside the identity file. The file itself is not saved."""
+        private_pem, public_pem = create_RSA_key()
+        export_RSA_key(private_pem, self._beside(RSA_KEY_NAME))
+        self.private_key = RSA_KEY_NAME
+        self.public_key = public_pem
+
+    @property
+    def noise_key(self) -> str:
+        """Path of the file with the node's Noise private key (see `read_or_create_noise_key`)."""
+        return self._located(self.IDENTITY_FILE.get("noise_key") or f"{self.name}_noise.key")
+
+    @noise_key.setter
+    def noise_key(self, path: str) -> None:
+        self.IDENTITY_FILE["noise_key"] = path
+
+    @property
+    def trusted_keys(self) -> dict[str, str]:
+        """Public keys of nodes whose messages may act here, by alias. A copy."""
+        return dict(self.IDENTITY_FILE.get("trusted_keys") or {})
+
+    @trusted_keys.setter
+    def trusted_keys(self, value: dict[str, str]) -> None:
+        self.IDENTITY_FILE["trusted_keys"] = dict(value)
+
+    def add_trusted_key(self, alias: str, pubkey: str) -> bool:
+        """Trust a public key under a new alias; False if the alias is taken, which changes nothing."""
+        if alias in self.trusted_keys:
+            return False
+        self.trusted_keys = {**self.trusted_keys, alias: pubkey}
+        return True
+
+    def remove_trusted_key(self, alias: str) -> bool:
+        """Trust an alias no more; False if it is unknown."""
+        known = self.trusted_keys
+        if known.pop(alias, None) is None:
+            return False
+        self.trusted_keys = known
+        return True
+
+    def is_trusted_key(self, pubkey: str) -> bool:
+        """Tell whether exactly this public key is trusted."""
+        return pubkey in self.trusted_keys.values()
+
+    def get_trusted_alias(self, pubkey: str) -> str | None:
+        """Return the alias of a trusted public key."""
+        return next((alias for alias, key in self.trusted_keys.items() if key == pubkey), None)
+
+    @property
+    def pinned_noise_keys(self) -> dict[str, str]:
+        """The Noise key of each hub met before, as hex, by ``host:port``. A copy."""
+        return dict(self.IDENTITY_FILE.get("pinned_noise_keys") or {})
+
+    @pinned_noise_keys.setter
+    def pinned_noise_keys(self, value: dict[str, str]) -> None:
+        self.IDENTITY_FILE["pinned_noise_keys"] = dict(value)
+
+    def get_pinned_noise_key(self, server: str) -> str | None:
+        """Return the key pinned for a hub, as hex."""
+        return self.pinned_noise_keys.get(server)
+
+    def pin_noise_key(self, server: str, key_hex: str) -> None:
+        """Pin a hub's key and save."""
+        self.pinned_noise_keys = {**self.pinned_noise_keys, server: key_hex}
+        self.save()
+
+    def forget_noise_key(self, server: str) -> bool:
+        """Forget a hub's key and save; False if none was pinned."""
+        pins = self.pinned_noise_keys
+        if pins.pop(server, None) is None:
+            return False
+        self.pinned_noise_keys = pins
+        self.save()
+        return True
+
+
+def shared_identity_for(owner: str) -> NodeIdentity:
+    """Return the shared identity for a component that was given none, saying so in the log."""
+    LOG.warning("%s was given no identity; the shared one is used", owner)
+    return NodeIdentity()

@@ -1,0 +1,60 @@
+"""An event loop in a thread of its own, for callers that are threads themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """Runs coroutines for other threads; runs from the moment it is made until `stop`."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine and return its result; it is cancelled if the caller is interrupted.
+
+        Raises RuntimeError when called on the loop's own thread, where waiting would never end.
+        """
+        if threading.current_thread() is self.thread:
+            work.close()
+            raise RuntimeError("this would wait for itself: use the asyncio client in coroutines")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self, timeout_s: float) -> None:
+        """End the loop and its thread."""
+        if self.thread.is_alive():
+            self._loop.call_soon_threadsafe(self._begin_stop)
+            if threading.current_thread() is not self.thread:
+                self.thread.join(timeout_s)
+
+    def _begin_stop(self) -> None:
+        self._stopping = self._loop.create_task(self._wind_up())
+
+    async def _wind_up(self) -> None:
+        current = asyncio.current_task()
+        others = [task for task in asyncio.all_tasks() if task is not current]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._loop.shutdown_default_executor()
+        self._loop.stop()

@@ -1,0 +1,109 @@
+"""When to try again, and with what, after a connection has ended (docs/protocol.md 7.8, 7.9, 17.4)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .refusals import POLICY_VIOLATION, Refusal
+
+FIRST_DELAY_S = 0.5
+LONGEST_DELAY_S = 30.0
+
+_KK = "KKpsk0"
+_ALWAYS_FINAL = "client_key_mismatch"
+_KEY_FAILURES = frozenset({"wrong_password", "handshake_failed"})
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one connection ended."""
+
+    admitted: bool = False
+    """The hub had accepted this satellite."""
+    opened: bool = False
+    """The handshake had been completed."""
+    pattern: str = ""
+    """The Noise pattern that was tried; empty if it never came to that."""
+    close_code: int = 0
+    """The code in the hub's close frame; 0 without one."""
+    refusal: Refusal | None = None
+    """The row of the table of refusals that says why; None for an ordinary loss."""
+    detail: str = ""
+    """What the hub or the operating system said, verbatim."""
+    key_was_kept: bool = False
+    """The pre-shared key was not derived afresh from the password."""
+
+    @property
+    def permanent(self) -> bool:
+        """Nothing changes by trying again in the same way.
+
+        A hub refuses another device's key after the handshake; behind a proxy that answers pings itself that
+        comes when we believe to be admitted.
+        """
+        if self.refusal is None or not self.refusal.permanent:
+            return False
+        return not self.admitted or self.refusal.code == _ALWAYS_FINAL
+
+    @property
+    def key_suspect(self) -> bool:
+        """The handshake failed in a way that a wrong pre-shared key explains."""
+        failed = self.refusal is not None and self.refusal.code in _KEY_FAILURES
+        return bool(self.pattern) and not self.opened and (failed or self.close_code == POLICY_VIOLATION)
+
+    @property
+    def kk_refused(self) -> bool:
+        """The hub ended an attempt that relied on its having our key pinned."""
+        return self.pattern == _KK and not self.opened and self.close_code == POLICY_VIOLATION
+
+
+def _unit() -> float:
+    return random.uniform(0.5, 1.5)
+
+
+@dataclass
+class Backoff:
+    """0.5 s, doubling to 30 s, each wait times a random 0.5 to 1.5."""
+
+    jitter: Callable[[], float] = _unit
+    _delay_s: float = field(default=FIRST_DELAY_S, init=False)
+
+    def next(self) -> float:
+        """Return how many seconds to wait now; the following wait is twice as long."""
+        delay_s = self._delay_s * self.jitter()
+        self._delay_s = min(LONGEST_DELAY_S, self._delay_s * 2)
+        return delay_s
+
+    def reset(self) -> None:
+        """Begin again at 0.5 s."""
+        self._delay_s = FIRST_DELAY_S
+
+
+@dataclass
+class Persistence:
+    """Decides after each connection; what the next one may rely on is in the two public flags."""
+
+    backoff: Backoff = field(default_factory=Backoff)
+    allow_kk: bool = True
+    """The next attempt may use KKpsk0. False after a hub refused one, until it admits us again."""
+    use_kept_key: bool = True
+    """The next attempt may use a pre-shared key from the cache."""
+
+    def admitted(self) -> None:
+        """Note that the hub has accepted this satellite: everything may be relied on again."""
+        self.backoff.reset()
+        self.allow_kk = self.use_kept_key = True
+
+    def after(self, ended: Ended) -> float | None:
+        """Return how many seconds to wait before the next attempt, or None to give up for good."""
+        if ended.kk_refused and self.allow_kk:
+            self.allow_kk = self.use_kept_key = False
+            return 0.0
+        if ended.permanent and self._key_may_be_stale(ended):
+            self.use_kept_key = False
+            return 0.0
+        return None if ended.permanent else self.backoff.next()
+
+    def _key_may_be_stale(self, ended: Ended) -> bool:
+        return ended.key_was_kept and self.use_kept_key and ended.key_suspect

@@ -1,0 +1,60 @@
+"""The messages the hub itself puts on the agent's bus, and the denials it sends satellites."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
+
+from .peers import Peer
+from .routing import Deny
+from .sessions import inbound_id
+
+FINGERPRINT_HEX = 12
+
+
+def fingerprint(api_key: str) -> str:
+    """Return a short stable name for an access key, for logs and bus events, where the key itself has no place."""
+    return hashlib.sha256(api_key.encode()).hexdigest()[:FINGERPRINT_HEX]
+
+
+def connected(peer: Peer) -> Message:
+    """``hive.client.connect``: a satellite has proven its password and announced itself."""
+    data = {
+        "key": fingerprint(peer.client.api_key),
+        "peer": peer.peer_id,
+        "session_id": peer.session["session_id"],
+    }
+    return Message("hive.client.connect", data, {"source": peer.peer_id})
+
+
+def disconnected(peer: Peer) -> Message:
+    """``hive.client.disconnect``: its connection ended."""
+    session = {**peer.session, "session_id": inbound_id(peer.session["session_id"], peer.session_prefix)}
+    data = {"key": fingerprint(peer.client.api_key), "peer": peer.peer_id}
+    return Message("hive.client.disconnect", data, {"source": peer.peer_id, "session": session})
+
+
+def send_error(context: Mapping[str, Any], peer_id: object) -> Message:
+    """``hive.client.send.error``: somebody asked to send to a satellite that is not there."""
+    data = {"error": "That client is not connected", "peer": peer_id}
+    return Message("hive.client.send.error", data, dict(context))
+
+
+def status(request: Message) -> Message:
+    """Answer ``mycroft.HiveMind.is_alive`` and its kin."""
+    return request.response({"status": True})
+
+
+def denial(peer_id: str, deny: Deny) -> HiveMessage:
+    """``hive.policy.denied``, as a BUS message to the satellite (docs/protocol.md 11.2)."""
+    data = {
+        "denied_type": deny.denied_type,
+        "code": deny.code,
+        "reason": deny.reason,
+        "data": deny.data,
+    }
+    context = {"source": "hivemind-core", "destination": peer_id}
+    return HiveMessage(HiveMessageType.BUS, Message("hive.policy.denied", data, context))

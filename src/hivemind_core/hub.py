@@ -1,0 +1,410 @@
+"""The hub: owns the links, asks the pure modules, carries out what they say. One event loop, no lock.
+
+A transport asks `identify`, then `connect`s a peer, gives its frames to `receive` and says `closed` at the end. The
+agent's bus gives every message to `deliver`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from hivemind_bus_client.link import (
+    Event,
+    HubTerms,
+    KeyNeeded,
+    Link,
+    Opened,
+    Received,
+    Refused,
+    hub_offer,
+)
+from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
+from hivemind_bus_client.noise import derive_psk
+from hivemind_bus_client.refusals import GOING_AWAY, MAX_REASON_BYTES, REFUSALS
+
+from . import bus_events, routing, sessions
+from .admission import Admission, DerivePsk, Visitor, refused
+from .agents import Agent
+from .bus_frames import Twins, problem_with
+from .config import Config
+from .database import ClientDatabase
+from .hub_identity import HubIdentity
+from .peers import Connection, Peer, Registry, Rejection, RejectionLog
+from .policy import PolicyChain
+from .routing import Action, Deny, Register, ToAgent, ToBinary
+from .workers import ThreadWorkers, Workers
+
+log = logging.getLogger(__name__)
+
+AGENT_ADDRESS = "hivemind"
+"""What the agent's side of a conversation is called in ``context.destination``."""
+MAX_HANDSHAKES = 2048
+"""Connections without a session at once; with 64 KiB each this caps what strangers can make the hub hold."""
+REST_AFTER_S = 60.0
+
+
+@dataclass
+class Clocks:
+    """The two clocks of the hub; tests bring their own."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+
+
+class Hub:
+    """See the module."""
+
+    def __init__(
+        self,
+        config: Config,
+        identity: HubIdentity,
+        db: ClientDatabase,
+        agent: Agent,
+        policies: PolicyChain | None = None,
+        *,
+        workers: Workers | None = None,
+        clocks: Clocks | None = None,
+        derive: DerivePsk = derive_psk,
+    ) -> None:
+        self.config = config
+        self.identity = identity
+        self.db = db
+        self.agent = agent
+        self.policies = policies or PolicyChain()
+        self.workers = workers or ThreadWorkers()
+        self.clocks = clocks or Clocks()
+        self.peers = Registry(identity.node_id)
+        self.rejections = RejectionLog()
+        self.admission = Admission(config, identity.node_id, db, self.workers, derive)
+        self._handshaking: set[Peer] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._twins = Twins()
+        self._seen_written: dict[int, float] = {}
+        self._carry_out: dict[type, Callable[[Peer, Any], None]] = {
+            Register: self._register,
+            ToAgent: self._to_agent,
+            ToBinary: self._to_binary,
+            Deny: self._deny,
+        }
+        self._on_event: dict[type, Callable[[Peer, Any], None]] = {
+            Received: self._received,
+            Opened: self._opened,
+            KeyNeeded: self._key_needed,
+            Refused: self._refused,
+        }
+        self._on_bus: dict[str, Callable[[Message], None]] = {
+            "hive.send.downstream": self._send_downstream,
+            "mycroft.HiveMind.is_alive": self._status,
+            "mycroft.HiveMind.is_ready": self._status,
+            "mycroft.HiveMind.all_loaded": self._status,
+        }
+
+    # life
+
+    async def start(self) -> None:
+        """Start the agent; connections may come."""
+        await self.agent.start(self.deliver)
+
+    async def stop(self) -> None:
+        """Close every connection with 1001, say so on the bus, and finish what was begun."""
+        reason = REFUSALS["shutting_down"].wire_reason
+        for peer in self.peers.connections():
+            peer.conn.close(GOING_AWAY, reason)
+            self.closed(peer)
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=5)
+        await self.agent.stop()
+        self.workers.stop()
+        self.db.close()
+
+    def tick(self) -> None:
+        """To be called about once a second: deadlines, idle links, `last_seen`."""
+        now = self.clocks.monotonic()
+        for peer in [peer for peer in self._handshaking if (peer.link.deadline() or now + 1) <= now]:
+            self._handle(peer, peer.link.tick(now))
+        for peer in self.peers:
+            if now - peer.active_at > REST_AFTER_S:
+                peer.link.rest()
+        self._write_last_seen(now)
+
+    async def refresh(self) -> None:
+        """Take in changed rows and apply them to the open connections."""
+        changed = await self.admission.refresh()
+        if not changed:
+            return
+        for peer in self.peers.connections():
+            if peer.client.client_id in changed:
+                self._apply_row(peer)
+
+    def _apply_row(self, peer: Peer) -> None:
+        row = self.db.by_id(peer.client.client_id)
+        if row is None or row.api_key != peer.client.api_key:
+            self._end(peer, refused("client_removed"))
+        else:
+            peer.client = row
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a task of the hub failed", exc_info=task.exception())
+
+    # what transports call
+
+    async def identify(self, token: str) -> Visitor | Refused:
+        """Find out whose access key a connection brings, before anything else is done for it."""
+        if len(self._handshaking) >= MAX_HANDSHAKES:
+            return refused("busy")
+        return await self.admission.identify(token, self.clocks.monotonic())
+
+    def turn_away(self, conn: Connection, refusal: Refused) -> None:
+        """Refuse a connection that has no peer."""
+        self._note(conn.remote, refusal, stranger=True)
+        conn.close(refusal.close_code, refusal.reason)
+
+    def connect(self, conn: Connection, visitor: Visitor) -> Peer:
+        """Take in a connection and greet it; it can do nothing but the handshake yet."""
+        client, now = visitor.client, self.clocks.monotonic()
+        pinned = self.admission.pinned_key(client)
+        node_id = self.identity.node_id
+        # Random, so that a replayed KKpsk0 message 1 never fits the prologue.
+        peer_id = self.peers.peer_id_for(client, visitor.useragent, str(uuid4()))
+        offer = hub_offer(
+            binarize=self.config.binarize,
+            encodings=self.config.allowed_encodings,
+            ciphers=self.config.allowed_ciphers,
+            pinned=pinned is not None,
+        )
+        hello = {"pubkey": node_id, "peer": peer_id, "node_id": node_id}
+        psk = self.admission.stored_psk(client)
+        link = Link.hub(HubTerms(hello, offer, self.identity.noise_key, pinned, psk), now)
+        peer = self.peers.new_peer(conn, link, client, visitor.useragent)
+        peer.peer_id, peer.active_at = peer_id, now
+        self._handshaking.add(peer)
+        self._flush(peer)
+        return peer
+
+    def receive(self, peer: Peer, frame: bytes | str) -> None:
+        """Take one frame of a connection."""
+        peer.active_at = now = self.clocks.monotonic()
+        if not peer.ended:
+            self._handle(peer, peer.link.receive(frame, now))
+
+    def closed(self, peer: Peer) -> None:
+        """Forget a connection that ended, however it did."""
+        self._handshaking.discard(peer)
+        peer.ended = True
+        if self.peers.remove(peer) and peer.registered:
+            log.info("%s left", peer.peer_id)
+            self.agent.emit(bus_events.disconnected(peer))
+
+    # events of a link
+
+    def _handle(self, peer: Peer, events: list[Event]) -> None:
+        for event in events:
+            self._on_event[type(event)](peer, event)
+        self._flush(peer)
+
+    def _flush(self, peer: Peer) -> None:
+        frames = peer.link.frames_to_send()
+        if frames and not peer.ended:
+            peer.conn.send(frames)
+
+    def _key_needed(self, peer: Peer, event: KeyNeeded) -> None:
+        psk = self.admission.stored_psk(peer.client)  # another connection of this client may have derived it
+        if psk is None:
+            self._spawn(self._derive(peer))
+        else:
+            self._handle(peer, peer.link.key_derived(psk, self.clocks.monotonic()))
+
+    async def _derive(self, peer: Peer) -> None:
+        result = await self.admission.derive(peer.client)
+        if peer.ended:
+            return
+        if isinstance(result, Refused):
+            self._end(peer, result)
+        else:
+            self._handle(peer, peer.link.key_derived(result, self.clocks.monotonic()))
+
+    def _opened(self, peer: Peer, event: Opened) -> None:
+        self._handshaking.discard(peer)
+        pinned = self.admission.pinned_key(peer.client)
+        if not self.admission.pin(peer.client, event.remote_key):
+            self._end(peer, refused("client_key_mismatch"))
+        elif pinned is None:
+            self._spawn(self.admission.keep_pin(peer.client, event.remote_key))
+
+    def _refused(self, peer: Peer, event: Refused) -> None:
+        self._end(peer, event)
+
+    def _end(self, peer: Peer, refusal: Refused) -> None:
+        """Close a connection for a reason."""
+        self._note(peer.peer_id, refusal)
+        reason = refusal.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+        peer.conn.close(refusal.close_code, reason)
+        self.closed(peer)
+
+    def _note(self, who: str, refusal: Refused, *, stranger: bool = False) -> None:
+        log.warning("refused %s: %s", who, REFUSALS[refusal.code])
+        row = Rejection(self.clocks.wall(), who, refusal.code, refusal.reason)
+        self.rejections.add(row, stranger=stranger)
+
+    # messages of a peer
+
+    def _received(self, peer: Peer, event: Received) -> None:
+        try:
+            actions = routing.route(event.message)
+            if not peer.registered:
+                self._ensure_registered(peer, actions)
+            for action in actions:
+                self._carry_out[type(action)](peer, action)
+        except Exception:  # top of one message's handling: one peer's message never harms another's
+            log.exception("could not handle a message of %s", peer.peer_id)
+            kind = getattr(event.message.msg_type, "value", event.message.msg_type)
+            self._end(peer, Refused("internal_error", f"internal error handling {kind}"))
+
+    def _ensure_registered(self, peer: Peer, actions: list[Action]) -> None:
+        """Register a peer that speaks before its HELLO, so that its answers find it."""
+        if not any(isinstance(action, Register) for action in actions):
+            self._register(peer, Register({}, None, None))
+
+    def _register(self, peer: Peer, action: Register) -> None:
+        before = peer.peer_id if peer.registered else None
+        session = dict(action.session)
+        if not isinstance(session.get("session_id"), str) or not session["session_id"]:
+            session["session_id"] = peer.session["session_id"]
+        if before is not None and session["session_id"] != peer.session["session_id"]:
+            self.agent.emit(bus_events.disconnected(peer))
+            before = None
+        peer.session, peer.site_id = session, action.site_id or peer.site_id
+        self.peers.register(peer)
+        if before is None:
+            log.info("%s joined from %s", peer.peer_id, peer.conn.remote)
+            self.agent.emit(bus_events.connected(peer))
+        if action.pubkey and "intercom_pubkey" not in peer.client.metadata:
+            self._spawn(self._pin_intercom(peer, action.pubkey))
+
+    async def _pin_intercom(self, peer: Peer, pubkey: str) -> None:
+        await self.admission.pin_metadata(peer.client, "intercom_pubkey", pubkey)
+
+    def _to_agent(self, peer: Peer, action: ToAgent) -> None:
+        message = self._stamped(peer, action.message)
+        problem = problem_with(message)
+        if problem is not None:
+            self._deny(peer, routing.malformed(message.msg_type, problem))
+            return
+        verdict = self.policies.review(message, peer.client)
+        if not verdict.allowed:
+            self._deny(peer, Deny(message.msg_type, verdict.code, verdict.reason, dict(verdict.data)))
+        elif not self.agent.emit(message):
+            self._deny(peer, Deny(message.msg_type, "backend_unavailable", AGENT_OFFLINE))
+
+    def _stamped(self, peer: Peer, message: Message) -> Message:
+        """Return the message as the agent sees it: whose it is, in which session (docs/protocol.md 3.2)."""
+        declared = sessions.declared_id(message.context, peer.session)
+        session_id = sessions.inbound_id(declared, peer.session_prefix)
+        context = {
+            **message.context,
+            "session": sessions.merged(message.context, peer.session, session_id),
+            "peer": peer.peer_id,
+            "source": peer.peer_id,
+            "destination": AGENT_ADDRESS,
+        }
+        return Message(message.msg_type, message.data, context)
+
+    def _to_binary(self, peer: Peer, action: ToBinary) -> None:
+        kind = {"bin_type": str(action.bin_type)}
+        verdict = self.policies.review_binary(action.data, peer.client)
+        if not verdict.allowed:
+            self._deny(peer, Deny("binary", verdict.code, verdict.reason, {**verdict.data, **kind}))
+        else:
+            self._deny(peer, Deny("binary", "no_binary_handler", NO_BINARY_HANDLER, kind))
+
+    def _deny(self, peer: Peer, action: Deny) -> None:
+        log.info("denied %s of %s: %s", action.denied_type, peer.peer_id, action.code)
+        self._send(peer, bus_events.denial(peer.peer_id, action))
+
+    def _send(self, peer: Peer, message: HiveMessage) -> None:
+        peer.link.send(message)
+        self._flush(peer)
+
+    # messages of the agent's bus
+
+    def deliver(self, message: Message) -> None:
+        """Take a message from the agent's bus; one addressed to a satellite goes to it."""
+        own = self._on_bus.get(message.msg_type)
+        if own is not None:
+            own(message)
+        destination = message.context.get("destination")
+        if not destination:
+            return
+        source = message.context.get("source")
+        if isinstance(source, str) and self.peers.get(source) is not None:
+            return  # a satellite's request on its way to the agent
+        wanted = {destination} if isinstance(destination, str) else _texts(destination)
+        peers = [peer for peer_id in wanted if (peer := self.peers.get(peer_id)) is not None]
+        if peers and not self._twins.repeats(message):
+            for peer in peers:
+                self._reply(peer, message)
+
+    def _reply(self, peer: Peer, message: Message) -> None:
+        context = sessions.outbound({**message.context, "source": "hive"}, peer.session_prefix)
+        body = {"type": message.msg_type, "data": message.data, "context": context}
+        self._send(peer, HiveMessage(HiveMessageType.BUS, body, source_peer=peer.peer_id))
+
+    def _send_downstream(self, message: Message) -> None:
+        """Serve ``hive.send.downstream``: a bus message to one satellite."""
+        wanted, payload = message.data.get("msg_type"), message.data.get("payload")
+        peer_id = message.data.get("peer")
+        if wanted != HiveMessageType.BUS or not isinstance(payload, dict):
+            log.warning("hive.send.downstream: only a bus message to one peer can be sent, not %r", wanted)
+            return
+        peer = self.peers.get(peer_id) if isinstance(peer_id, str) else None
+        if peer is None:
+            self.agent.emit(bus_events.send_error(message.context, peer_id))
+        else:
+            self._send(peer, HiveMessage(HiveMessageType.BUS, payload))
+
+    def _status(self, message: Message) -> None:
+        self.agent.emit(bus_events.status(message))
+
+    # last_seen
+
+    def _write_last_seen(self, now: float) -> None:
+        interval = self.config.last_seen_update_interval_s
+        due = [
+            peer.client.client_id
+            for peer in self.peers
+            if now - peer.active_at <= interval
+            and now - self._seen_written.get(peer.client.client_id, float("-inf")) >= interval
+        ]
+        if due:
+            self._seen_written.update(dict.fromkeys(due, now))
+            self._spawn(self._store_last_seen(due, self.clocks.wall()))
+
+    async def _store_last_seen(self, client_ids: list[int], wall: float) -> None:
+        for client_id in client_ids:
+            await self.admission.write(
+                "when a client was seen", self.db.update, client_id, {"last_seen": wall}
+            )
+
+
+AGENT_OFFLINE = "The assistant behind the hub is not connected. Try again in a moment; see the hub's log."
+NO_BINARY_HANDLER = "This hub has no handler for binary data."
+
+
+def _texts(value: object) -> set[str]:
+    return {item for item in value if isinstance(item, str)} if isinstance(value, list) else set()
+
+
+

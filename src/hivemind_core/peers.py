@@ -1,0 +1,140 @@
+"""Peers: the connections of this hub, who they are and where they are reached (docs/protocol.md 10)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from secrets import token_hex
+from typing import Any, Protocol
+from uuid import uuid4
+
+from hivemind_bus_client.link import Link
+
+from .clients import Client
+from .sessions import namespace
+
+REMEMBERED_REJECTIONS = 100
+
+
+class Connection(Protocol):
+    """A transport's half of a peer; nothing in it blocks or raises."""
+
+    remote: str
+    """Address of the other end, for the log."""
+
+    def send(self, frames: list[bytes | str]) -> None:
+        """Hand frames to the socket, or queue them within bounds."""
+
+    def close(self, code: int, reason: str) -> None:
+        """End the connection with a close frame."""
+
+
+@dataclass(eq=False)
+class Peer:
+    """One connection. Registered, it is in the table under its peer id and takes part in routing."""
+
+    conn: Connection = field(repr=False)
+    link: Link = field(repr=False)
+    client: Client
+    useragent: str
+    namespace: str
+    session: dict[str, Any] = field(default_factory=lambda: {"session_id": str(uuid4())}, repr=False)
+    """What its HELLO announced: the baseline of every message's session."""
+    site_id: str | None = None
+    peer_id: str = ""
+    registered: bool = False
+    ended: bool = False
+    """Its connection is closed or being closed; nothing more is taken from it or sent to it."""
+    active_at: float = 0.0
+    """When it was last heard (the hub's clock, seconds)."""
+
+    @property
+    def session_prefix(self) -> str | None:
+        """The namespace its session ids carry on the agent's bus; None for an admin."""
+        return None if self.client.is_admin else self.namespace
+
+
+class Registry:
+    """All connections, and the registered ones by peer id; one dict lookup from a destination to its peer."""
+
+    def __init__(self, node_id: str) -> None:
+        self._node_id = node_id
+        self._by_id: dict[str, Peer] = {}
+        self._all: set[Peer] = set()
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Peer]:
+        """Iterate over the registered peers; safe against changes meanwhile."""
+        return iter(list(self._by_id.values()))
+
+    def connections(self) -> list[Peer]:
+        """Return every connection, registered or not."""
+        return list(self._all)
+
+    def get(self, peer_id: str) -> Peer | None:
+        """Return the registered peer with this id."""
+        return self._by_id.get(peer_id)
+
+    def peer_id_for(self, client: Client, useragent: str, session_id: str) -> str:
+        """Return a peer id that no other live connection has."""
+        peer_id = f"{useragent}::{client.client_id}::{client.name}::{session_id}"
+        return peer_id if peer_id not in self._by_id else f"{peer_id}::{token_hex(4)}"
+
+    def add(self, peer: Peer) -> None:
+        """Take in a connection that has no session yet."""
+        self._all.add(peer)
+
+    def new_peer(self, conn: Connection, link: Link, client: Client, useragent: str) -> Peer:
+        """Make and take in the peer of a new connection."""
+        peer = Peer(conn, link, client, useragent, namespace(self._node_id, client.client_id))
+        self.add(peer)
+        return peer
+
+    def register(self, peer: Peer) -> None:
+        """Enter a peer, or enter it anew under the session its HELLO announced now."""
+        if peer.registered:
+            self._by_id.pop(peer.peer_id, None)
+        peer.peer_id = self.peer_id_for(peer.client, peer.useragent, str(peer.session["session_id"]))
+        peer.registered = True
+        self._by_id[peer.peer_id] = peer
+
+    def remove(self, peer: Peer) -> bool:
+        """Forget a connection; False when it was forgotten before."""
+        if peer not in self._all:
+            return False
+        self._all.discard(peer)
+        if self._by_id.get(peer.peer_id) is peer:
+            del self._by_id[peer.peer_id]
+        return True
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A connection that was refused or kicked."""
+
+    time: float
+    """Seconds since the epoch."""
+    peer: str
+    code: str
+    """Row of refusals.REFUSALS."""
+    reason: str
+
+
+class RejectionLog:
+    """The last rejections; those of strangers are rationed so that they cannot push the others out."""
+
+    def __init__(self, size: int = REMEMBERED_REJECTIONS) -> None:
+        self._rows: deque[Rejection] = deque(maxlen=size)
+        self._strangers: deque[Rejection] = deque(maxlen=max(1, size // 4))
+
+    def add(self, row: Rejection, *, stranger: bool = False) -> None:
+        """Remember a rejection; a stranger is a connection without a known access key."""
+        (self._strangers if stranger else self._rows).append(row)
+
+    def recent(self, since: float = 0.0) -> list[Rejection]:
+        """Return what happened since a time (seconds since the epoch), newest first."""
+        rows = [row for row in (*self._rows, *self._strangers) if row.time >= since]
+        return sorted(rows, key=lambda row: row.time, reverse=True)

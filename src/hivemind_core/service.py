@@ -1,0 +1,143 @@
+"""The hub as a service: the one place that knows every part, puts them together, and runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from . import quick_start
+from .agents import Agent, create_agent
+from .config import Config, ConfigError
+from .database import open_database
+from .hub import Hub
+from .hub_identity import load_identity
+from .plugins import build_policies
+from .storage import StorageError
+from .transports import BindError, Transport
+from .transports.websocket import WebSocketTransport
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+REFRESH_S = 0.5
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+class Service:
+    """A hub with its transports, started and stopped as one."""
+
+    def __init__(self, hub: Hub, transports: Sequence[Transport]) -> None:
+        self.hub = hub
+        self.transports = list(transports)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Listen. Raises BindError when no transport could."""
+        await self.hub.start()
+        failed: list[BindError] = []
+        for transport in list(self.transports):
+            try:
+                await transport.start()
+            except BindError as error:
+                failed.append(error)
+                self.transports.remove(transport)
+                log.error("%s", error)
+        if not self.transports:
+            await self.hub.stop()
+            raise failed[0]
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._ticks()), loop.create_task(self._refreshes())]
+        # What stands now stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+
+    async def stop(self) -> None:
+        """Drain: close frames, disconnect events, then everything else."""
+        for task in self._tasks:
+            task.cancel()
+        for transport in self.transports:
+            await transport.stop()
+        await self.hub.stop()
+
+    async def _ticks(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                self.hub.tick()
+            except Exception:  # top of a task
+                log.exception("the hub's clock tick failed")
+
+    async def _refreshes(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            try:
+                await self.hub.refresh()
+            except Exception:  # top of a task
+                log.exception("the hub could not take in changed clients")
+
+
+def build(config: Config) -> Service:
+    """Put the parts together. Raises ConfigError, StorageError."""
+    identity = load_identity()
+    db = open_database(config)
+    hub: Hub
+
+    def names() -> list[str]:
+        return [peer.client.name or peer.useragent for peer in hub.peers]
+
+    agent: Agent = create_agent(config.agent_module, config.agent, names)
+    hub = Hub(config, identity, db, agent, build_policies(config.policy_chain))
+    return Service(hub, [WebSocketTransport(hub, config.websocket)])
+
+
+async def _serve(config: Config, greet: bool) -> int:
+    service = build(config)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await service.start()
+    for transport in service.transports:
+        log.info("listening on %s", transport.address)
+    if greet:
+        quick_start.greet(service.hub, service.transports[0].port)
+    await stop.wait()
+    log.info("shutting down")
+    await service.stop()
+    return EXIT_OK
+
+
+def run(config: Config, quick_start: bool = False) -> int:
+    """Run a hub until SIGINT or SIGTERM; return the exit code of the process.
+
+    0 after an orderly end, 1 when it cannot run (no transport could listen, unreadable database), 2 for a
+    configuration that cannot be used. What went wrong is one line on stderr.
+    """
+    try:
+        return _run(_serve(config, quick_start))
+    except ConfigError as error:
+        return _failed(error, EXIT_USAGE)
+    except (BindError, StorageError) as error:
+        return _failed(error, EXIT_FAILED)
+
+
+def _failed(error: Exception, code: int) -> int:
+    print(f"Error: {error}", file=sys.stderr)
+    return code
+
+
+def _run(main: Coroutine[Any, Any, int]) -> int:
+    """Run on uvloop where it exists, else on asyncio's own loop."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    return int(uvloop.run(main))

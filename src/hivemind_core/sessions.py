@@ -1,0 +1,55 @@
+"""Session ids in and out, and what the hub stamps on a message's context (docs/protocol.md 3.2).
+
+Inside the agent's bus a satellite's session id carries a namespace of its client, so that no client can speak in
+another's session; on the way back the namespace is taken off again. Nothing here changes what it is given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+NAMESPACE_HEX = 16
+
+
+def namespace(node_id: str, client_id: int) -> str:
+    """Return the session namespace of a client: durable over reconnects and restarts."""
+    return hashlib.sha256(f"{node_id}:{client_id}".encode()).hexdigest()[:NAMESPACE_HEX]
+
+
+def declared_id(context: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
+    """Return the session id a message declares, else the one its satellite announced."""
+    session = context.get("session")
+    declared = session.get("session_id") if isinstance(session, Mapping) else None
+    return declared if isinstance(declared, str) and declared else str(baseline.get("session_id", ""))
+
+
+def merged(context: Mapping[str, Any], baseline: Mapping[str, Any], session_id: str) -> dict[str, Any]:
+    """Return the session for the agent: the satellite's own, overlaid with what the message carries.
+
+    Null reads as absent, so a thin message wipes neither language nor place; a pipeline counts only where the
+    message itself names one.
+    """
+    session = {key: value for key, value in baseline.items() if value is not None and key != "pipeline"}
+    carried = context.get("session")
+    if isinstance(carried, Mapping):
+        session.update((key, value) for key, value in carried.items() if value is not None)
+    session["session_id"] = session_id
+    return session
+
+
+def inbound_id(declared: str, prefix: str | None) -> str:
+    """Return the id the agent sees; `prefix` is the client's namespace, None for an admin."""
+    return declared if prefix is None else f"{prefix}:{declared}"
+
+
+def outbound(context: dict[str, Any], prefix: str | None) -> dict[str, Any]:
+    """Return the context for the satellite: its own namespace taken off its session id, all else as it was."""
+    session = context.get("session")
+    if prefix is None or not isinstance(session, dict):
+        return context
+    session_id = session.get("session_id")
+    if not isinstance(session_id, str) or not session_id.startswith(prefix + ":"):
+        return context
+    return {**context, "session": {**session, "session_id": session_id[len(prefix) + 1 :]}}

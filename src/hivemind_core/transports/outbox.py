@@ -1,0 +1,104 @@
+"""What waits for one WebSocket to take it: straight to the socket while it keeps up, a bounded queue while not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from aiohttp import web
+
+log = logging.getLogger(__name__)
+
+SOCKET_BYTES = 256 * 1024
+"""What may wait in the socket's own buffer before frames are queued here."""
+MAX_FRAMES = 4096
+MAX_BYTES = 16 * 1024 * 1024
+STALLED_AFTER_S = 20.0
+"""A socket that takes nothing for so long is given up."""
+
+
+def run_now(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that has nothing to wait for, without the cost of a task."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    work.close()
+    raise RuntimeError("a send that had room waited")
+
+
+class Outbox:
+    """Sends frames on one WebSocket, in order, without ever blocking its caller.
+
+    A reader too slow for its bounds is closed with 1013, and only it.
+    """
+
+    def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport, close: Callable[[str], None]) -> None:
+        self._ws = ws
+        self._transport = transport
+        self._close = close
+        self._queue: deque[bytes | str] = deque()
+        self._bytes = 0
+        self._drain: asyncio.Task[None] | None = None
+        transport.set_write_buffer_limits(high=4 * SOCKET_BYTES)
+
+    def send(self, frames: list[bytes | str]) -> None:
+        """Hand frames to the socket, or queue them."""
+        for frame in frames:
+            if self._queue or self._transport.get_write_buffer_size() > SOCKET_BYTES:
+                self._enqueue(frame)
+            else:
+                self._write(frame)
+
+    def _write(self, frame: bytes | str) -> None:
+        if self._ws.closed or self._transport.is_closing():
+            return
+        send = self._ws.send_str(frame) if isinstance(frame, str) else self._ws.send_bytes(frame)
+        try:
+            run_now(send)
+        except ConnectionError:
+            log.debug("a frame for a connection that just ended is dropped")
+
+    def _enqueue(self, frame: bytes | str) -> None:
+        self._queue.append(frame)
+        self._bytes += len(frame)
+        if len(self._queue) > MAX_FRAMES or self._bytes > MAX_BYTES:
+            self._clear()
+            self._close("slow_reader")
+        elif self._drain is None:
+            self._drain = asyncio.get_running_loop().create_task(self._drain_queue())
+
+    async def _drain_queue(self) -> None:
+        """Feed the queue to the socket as it empties; exists only while there is a queue."""
+        idle = 0.0
+        before = self._transport.get_write_buffer_size()
+        while self._queue and not self._ws.closed and not self._transport.is_closing():
+            waiting = self._transport.get_write_buffer_size()
+            if waiting <= SOCKET_BYTES // 2:
+                frame = self._queue.popleft()
+                self._bytes -= len(frame)
+                self._write(frame)
+                continue
+            idle = 0.0 if waiting < before else idle + 0.05
+            before = waiting
+            if idle >= STALLED_AFTER_S:
+                self._close("slow_reader")
+                break
+            await asyncio.sleep(0.05)
+        self._drain = None
+
+    def _clear(self) -> None:
+        self._queue.clear()
+        self._bytes = 0
+
+    def stop(self) -> None:
+        """Drop what waits; the connection is gone."""
+        self._clear()
+        if self._drain is not None:
+            self._drain.cancel()
+            self._drain = None
+
+

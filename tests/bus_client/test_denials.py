@@ -1,0 +1,31 @@
+import pytest
+
+from hivemind_bus_client.denials import read_denial
+
+PEER = "agent::7::kitchen::uuid"
+
+
+def test_the_cure_names_message_and_client():
+    denial = read_denial(
+        {"denied_type": "mycroft.stop", "code": "acl_disallowed_type", "reason": "mycroft.stop not in allowed_types"},
+        {"source": PEER},
+    )
+    assert str(denial) == (
+        "the hub denied mycroft.stop: mycroft.stop not in allowed_types. "
+        "On the hub run `hivemind-core allow-msg mycroft.stop 7`."
+    )
+
+
+def test_the_client_is_found_before_the_context_was_localised_too():
+    assert "allow-msg x 7" in read_denial({"denied_type": "x", "code": "acl_disallowed_type"}, {"destination": PEER}).cure
+    assert "allow-msg x ID" in read_denial({"denied_type": "x", "code": "acl_disallowed_type"}, {}).cure
+
+
+def test_what_the_hub_sent_cannot_become_another_command():
+    denial = read_denial({"denied_type": "x; reboot", "code": "acl_disallowed_type"}, {})
+    assert "allow-msg 'x; reboot' ID" in denial.cure
+
+
+@pytest.mark.parametrize("data", [{}, {"code": "new_policy", "reason": None}, {"code": 5, "denied_type": ["x"]}])
+def test_any_denial_can_be_told(data):
+    assert str(read_denial(data, {})).startswith("the hub denied")

@@ -1,0 +1,83 @@
+import pytest
+
+from hivemind_bus_client.reconnect import Backoff, Ended, Persistence
+from hivemind_bus_client.refusals import REFUSALS
+
+LOST = Ended(admitted=True, opened=True, pattern="XXpsk2")
+UNREACHABLE = Ended(refusal=REFUSALS["unreachable"])
+
+
+def even() -> Persistence:
+    return Persistence(Backoff(jitter=lambda: 1.0))
+
+
+def refused(code: str, **more: object) -> Ended:
+    return Ended(close_code=1008, refusal=REFUSALS[code], **more)  # type: ignore[arg-type]
+
+
+def test_waits_double_from_half_a_second_to_thirty():
+    persistence = even()
+    assert [persistence.after(UNREACHABLE) for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    persistence.admitted()
+    assert persistence.after(LOST) == 0.5
+
+
+def test_waits_are_spread():
+    waits = [Backoff().next() for _ in range(200)]
+    assert 0.25 <= min(waits) < 0.4
+    assert 0.6 < max(waits) <= 0.75
+
+
+@pytest.mark.parametrize("code", ["invalid_key", "wrong_password", "key_mismatch", "client_key_mismatch", "protocol_too_old"])
+def test_a_permanent_refusal_ends_it(code):
+    assert even().after(refused(code)) is None
+
+
+@pytest.mark.parametrize("code", ["busy", "shutting_down", "database_unavailable", "handshake_timeout"])
+def test_a_passing_refusal_does_not(code):
+    assert even().after(refused(code)) == 0.5
+
+
+def test_after_admission_every_end_is_a_loss():
+    """docs/protocol.md 17.4: 1008 on a session that stood means reconnect."""
+    assert even().after(refused("invalid_key", admitted=True, opened=True)) == 0.5
+
+
+def test_another_devices_key_ends_it_even_then():
+    """A proxy that answers pings by itself makes us believe to be admitted before the hub has refused."""
+    assert even().after(refused("client_key_mismatch", admitted=True, opened=True)) is None
+
+
+def test_a_refused_kk_attempt_is_followed_by_one_xx_at_once():
+    persistence = even()
+    kk = refused("handshake_failed", pattern="KKpsk0")
+    assert persistence.after(kk) == 0.0
+    assert (persistence.allow_kk, persistence.use_kept_key) == (False, False)
+    assert persistence.after(refused("wrong_password", pattern="XXpsk2")) is None
+
+
+def test_kk_is_used_again_once_admitted():
+    persistence = even()
+    persistence.after(refused("handshake_failed", pattern="KKpsk0"))
+    persistence.admitted()
+    assert persistence.allow_kk
+    assert persistence.after(refused("handshake_failed", pattern="KKpsk0")) == 0.0
+
+
+def test_a_kept_key_is_tried_once_then_derived_afresh():
+    persistence = even()
+    stale = refused("wrong_password", pattern="XXpsk2", key_was_kept=True)
+    assert persistence.after(stale) == 0.0
+    assert not persistence.use_kept_key
+    assert persistence.after(refused("wrong_password", pattern="XXpsk2")) is None
+
+
+def test_an_unknown_key_is_no_reason_to_derive_again():
+    assert even().after(refused("invalid_key", key_was_kept=True)) is None
+
+
+def test_only_a_failed_handshake_makes_the_key_suspect():
+    assert refused("wrong_password", pattern="XXpsk2").key_suspect
+    assert not refused("client_key_mismatch", pattern="XXpsk2", opened=True).key_suspect
+    assert not refused("invalid_key").key_suspect
+    assert not Ended(pattern="XXpsk2", refusal=REFUSALS["busy"], close_code=1013).key_suspect

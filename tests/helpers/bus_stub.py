@@ -1,0 +1,102 @@
+"""A small stand-in for the message bus of a voice assistant, with one skill that repeats what it hears.
+
+`python bus_stub.py [--port N] [--record FILE]` prints one JSON line once it listens. Every frame goes to
+every connection, the sender's included, as an OVOS bus does it; an utterance is answered with `speak` and
+`ovos.utterance.handled`, source and destination swapped. `--record` writes every frame to a file, one a line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from pathlib import Path
+from typing import Any, TextIO
+
+from websockets.asyncio.server import ServerConnection, broadcast, serve
+from websockets.http11 import Request, Response
+
+PATH = "/core"
+UTTERANCES = ("recognizer_loop:utterance", "ovos.utterance.handle")
+GREETING = {"type": "connected", "data": {}, "context": {"session": {"session_id": "default"}}}
+MAX_FRAME = 25 * 1024 * 1024
+
+
+def reply_context(context: dict[str, Any]) -> dict[str, Any]:
+    """The context of an answer: what came from A for B goes from B to A."""
+    swapped = dict(context)
+    if "destination" in context:
+        swapped["source"] = context["destination"]
+        swapped["destination"] = context.get("source")
+    return swapped
+
+
+def answers(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the skill says to a message: nothing, or two messages."""
+    context = message.get("context") or {}
+    if message.get("type") not in UTTERANCES or context.get("_namespace_compat_twin"):
+        return []
+    data = message.get("data") or {}
+    context = reply_context(context)
+    said = {"utterance": f"you said: {data['utterances'][0]}", "lang": data.get("lang", "en-us")}
+    return [
+        {"type": "speak", "data": {**said, "expect_response": False, "meta": {}}, "context": context},
+        {"type": "ovos.utterance.handled", "data": {}, "context": context},
+    ]
+
+
+class Bus:
+    def __init__(self, record: TextIO | None) -> None:
+        self._peers: set[ServerConnection] = set()
+        self._record = record
+
+    async def handle(self, peer: ServerConnection) -> None:
+        self._peers.add(peer)
+        try:
+            await peer.send(json.dumps(GREETING))
+            async for frame in peer:
+                text = frame if isinstance(frame, str) else frame.decode()
+                self._send_all(text)
+                for message in answers(json.loads(text)):
+                    self._send_all(json.dumps(message))
+        finally:
+            self._peers.discard(peer)
+
+    def _send_all(self, text: str) -> None:
+        broadcast(self._peers, text)
+        if self._record:
+            self._record.write(text + "\n")
+            self._record.flush()
+
+
+def only_core(peer: ServerConnection, request: Request) -> Response | None:
+    return None if request.path == PATH else peer.respond(404, "not a bus\n")
+
+
+async def run(port: int, record: TextIO | None) -> None:
+    bus = Bus(record)
+    async with serve(
+        bus.handle,
+        "127.0.0.1",
+        port,
+        process_request=only_core,
+        compression=None,
+        ping_interval=None,
+        max_size=MAX_FRAME,
+    ) as server:
+        bound = next(iter(server.sockets)).getsockname()[1]
+        print(json.dumps({"event": "ready", "port": bound}), flush=True)
+        await server.serve_forever()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--record", type=Path)
+    options = parser.parse_args()
+    record = options.record.open("w", encoding="utf-8") if options.record else None
+    asyncio.run(run(options.port, record))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The tools of these tests and of the measurements, without which their word is worth nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers.bus_stub import answers
+from helpers.wire_tap import take_frame
+
+ROOT = Path(__file__).parents[2]
+MASK = bytes([1, 2, 3, 4])
+
+
+def masked(body: bytes) -> bytes:
+    return MASK + bytes(byte ^ MASK[index % 4] for index, byte in enumerate(body))
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
+def test_the_tap_reads_frames_of_every_length(size: int) -> None:
+    body = b"x" * size
+    long_head = b"\x7e" + size.to_bytes(2, "big") if size < 65_536 else b"\x7f" + size.to_bytes(8, "big")
+    head = bytes([size]) if size < 126 else long_head
+    data = bytearray(b"\x82" + head + body + b"rest")
+    frame = take_frame(data)
+    assert frame is not None
+    assert (frame.opcode, frame.final, frame.body) == (2, True, body)
+    assert data == b"rest"
+
+
+def test_the_tap_unmasks_and_waits_for_the_rest() -> None:
+    whole = b"\x81\x85" + masked(b"hello")
+    data = bytearray()
+    for byte in whole[:-1]:
+        data.append(byte)
+        assert take_frame(data) is None
+    data.append(whole[-1])
+    frame = take_frame(data)
+    assert frame is not None
+    assert frame.body == b"hello"
+
+
+def test_the_stub_answers_as_a_skill_does() -> None:
+    heard = {
+        "type": "recognizer_loop:utterance",
+        "data": {"utterances": ["hello"], "lang": "de-de"},
+        "context": {"source": "satellite", "destination": "hivemind", "session": {"session_id": "1"}},
+    }
+    speak, handled = answers(heard)
+    assert speak["data"]["utterance"] == "you said: hello"
+    for answer in (speak, handled):
+        assert answer["context"] == {
+            "source": "hivemind",
+            "destination": "satellite",
+            "session": {"session_id": "1"},
+        }
+
+
+def test_the_stub_answers_a_message_and_its_twin_once() -> None:
+    data = {"utterances": ["hello"]}
+    assert not answers({"type": "speak", "data": data})
+    twin = {"type": "recognizer_loop:utterance", "data": data, "context": {"_namespace_compat_twin": True}}
+    assert not answers(twin)
+    assert len(answers({"type": "ovos.utterance.handle", "data": data, "context": {}})) == 2
+
+
+def test_the_bench_measures_our_hub(tmp_path: Path) -> None:
+    """A small run; what it finds is not judged here."""
+    figures = tmp_path / "figures.json"
+    load = ["--satellites", "5", "--talking", "2", "--round-trips", "20", "--rounds", "1"]
+    argv = [sys.executable, "-m", "bench", "--only", "ours", *load, "--json", str(figures)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "lone satellite" in done.stdout
+    assert json.loads(figures.read_text("utf-8"))["medians"]["ours"]["p50_ms"] > 0
