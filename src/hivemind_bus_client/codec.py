@@ -1,8 +1,11 @@
 """JSON in and out: msgspec where it is installed, the standard library where it is not, with the same results.
 
-Accepted is strict JSON (docs/protocol.md 2.1): UTF-8, nesting of at most ``MAX_DEPTH``, finite numbers, whole
-code points. NaN, infinities, numbers beyond a double, byte-order marks and lone surrogates are refused, so that a
-frame relayed as it came cannot break the next peer's parser.
+Accepted is strict JSON (docs/protocol.md 2.1): UTF-8, nesting of at most ``MAX_DEPTH``, finite numbers, whole code
+points, no byte-order mark, so that a frame relayed as it came cannot break the next peer's parser; and at most
+``MAX_ITEMS`` values, so that text cannot become a hundred times its size in objects.
+
+Written is compact JSON; a float that is not finite becomes null. Anything that is not JSON (a set, bytes, a date) is
+the caller's mistake: the standard library raises TypeError where msgspec may find a spelling.
 """
 
 from __future__ import annotations
@@ -15,6 +18,22 @@ from typing import Any, NoReturn
 from .exceptions import InvalidJson
 
 MAX_DEPTH = 64
+MAX_ITEMS = 500_000
+
+
+def _brackets(text: str | bytes) -> int:
+    if isinstance(text, str):
+        return text.count("{") + text.count("[")
+    return text.count(b"{") + text.count(b"[")
+
+
+def _check_items(text: str | bytes) -> None:
+    """Refuse text that may hold too many values; commas inside strings count, which errs on the safe side."""
+    if len(text) <= MAX_ITEMS:
+        return
+    commas = text.count(",") if isinstance(text, str) else text.count(b",")
+    if commas + _brackets(text) > MAX_ITEMS:
+        raise InvalidJson(f"more than {MAX_ITEMS} values")
 
 
 def _depth_exceeded(value: Any) -> bool:
@@ -32,14 +51,8 @@ def _depth_exceeded(value: Any) -> bool:
     return any(isinstance(item, (dict, list)) for item in level)
 
 
-def _may_be_deep(text: str | bytes) -> bool:
-    if isinstance(text, str):
-        return text.count("{") + text.count("[") > MAX_DEPTH
-    return text.count(b"{") + text.count(b"[") > MAX_DEPTH
-
-
 def _check_depth(text: str | bytes, value: Any) -> Any:
-    if _may_be_deep(text) and _depth_exceeded(value):
+    if _brackets(text) > MAX_DEPTH and _depth_exceeded(value):
         raise InvalidJson(f"nested deeper than {MAX_DEPTH} levels")
     return value
 
@@ -58,8 +71,13 @@ def _finite(text: str) -> float:
 _STRICT = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
+def _short(error: Exception) -> str:
+    return (str(error) or type(error).__name__)[:120]
+
+
 def std_loads(text: str | bytes) -> Any:
     """Parse strict JSON with the standard library. Raises InvalidJson."""
+    _check_items(text)
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
         value = _STRICT.decode(decoded)
@@ -72,31 +90,31 @@ def std_loads(text: str | bytes) -> Any:
     return _check_depth(text, value)
 
 
-def _finite_copy(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return a JSON value whose floats that are not finite have become None."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {key: _finite_copy(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite_copy(item) for item in value]
+        return [finite(item) for item in value]
     return value
 
 
 def std_dumps(value: Any) -> str:
-    """Write compact JSON with the standard library; a float that is not finite becomes null."""
+    """Write compact JSON with the standard library. Raises TypeError, UnicodeEncodeError for a lone surrogate."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except ValueError:
-        return json.dumps(_finite_copy(value), ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    if not text.isascii():
+        text.encode("utf-8")
+    return text
 
 
 def std_dumps_bytes(value: Any) -> bytes:
     """`std_dumps` as UTF-8."""
     return std_dumps(value).encode("utf-8")
-
-
-def _short(error: Exception) -> str:
-    return (str(error) or type(error).__name__)[:120]
 
 
 loads: Callable[[str | bytes], Any] = std_loads
@@ -114,14 +132,22 @@ else:
 
     def fast_loads(text: str | bytes) -> Any:
         """Parse strict JSON. Raises InvalidJson."""
+        _check_items(text)
         try:
             value = _decode(text)
         except (ValueError, RecursionError) as error:
             raise InvalidJson(_short(error)) from None
         return _check_depth(text, value)
 
-    def fast_dumps(value: Any) -> str:
-        """Write compact JSON; a float that is not finite becomes null."""
-        return _encode(value).decode("utf-8")
+    def fast_dumps_bytes(value: Any) -> bytes:
+        """Write compact JSON as UTF-8. Raises TypeError, UnicodeEncodeError for a lone surrogate."""
+        try:
+            return _encode(value)
+        except TypeError:  # subclasses of str, and keys that are not text, which the standard library takes
+            return std_dumps_bytes(value)
 
-    loads, dumps, dumps_bytes = fast_loads, fast_dumps, _encode
+    def fast_dumps(value: Any) -> str:
+        """`fast_dumps_bytes` as text."""
+        return fast_dumps_bytes(value).decode("utf-8")
+
+    loads, dumps, dumps_bytes = fast_loads, fast_dumps, fast_dumps_bytes

@@ -35,6 +35,8 @@ class Keyring:
         self._access_key = access_key
         self._password = password
         self._cache = PskCache(identity.noise_key)
+        self._on_disk = identity.password in (None, "", password)
+        """Kept keys do not say which password they come from: one that differs from the identity's is not kept."""
         self._derived: tuple[str, bytes] | None = None
         self._pinned: bytes | None = None
 
@@ -76,7 +78,7 @@ class Keyring:
     def _kept(self, node_id: str) -> bytes | None:
         if self._derived is not None and self._derived[0] == node_id:
             return self._derived[1]
-        return self._cache.load(self._access_key, node_id)
+        return self._cache.load(self._access_key, node_id) if self._on_disk else None
 
     def accepted(self, hub_key: bytes) -> None:
         """Note that the hub has admitted us: pin its key if it is new, and keep the key derived for it."""
@@ -86,7 +88,7 @@ class Keyring:
                 self._identity.pin_noise_key(self._server, hub_key.hex())
             except (OSError, IdentityFileCorrupted) as error:
                 LOG.warning("the hub's key could not be pinned on disk, only in this process: %s", error)
-        if self._derived is not None:
+        if self._derived is not None and self._on_disk:
             node_id, psk = self._derived
             if self._cache.load(self._access_key, node_id) != psk:
                 self._cache.save(self._access_key, node_id, psk)
@@ -94,4 +96,5 @@ class Keyring:
     def rejected(self, node_id: str) -> None:
         """Drop the pre-shared key for a node id: a handshake with it has failed."""
         self._derived = None
-        self._cache.forget(self._access_key, node_id)
+        if self._on_disk:
+            self._cache.forget(self._access_key, node_id)

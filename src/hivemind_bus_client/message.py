@@ -1,20 +1,38 @@
-"""Messages: the OVOS bus message, the HiveMessage that carries it, their JSON form (docs/protocol.md 2, 3).
+"""HiveMessage: what travels in the hive, and its JSON form (docs/protocol.md 2).
 
-`Message` is our own light class. Objects of ``ovos_bus_client`` are accepted wherever a message is; where the
-application has imported that package, payloads are handed out as its class.
+A message keeps its payload as plain data (`body`) and builds the object a caller wants (`payload`) when asked.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum, IntEnum
 from typing import Any
 
 from . import codec
+from .bus_message import (
+    Json,
+    Message,
+    as_message,
+    build_bus_message,
+    bus_dict,
+    is_bus_message,
+    message_class,
+)
 from .exceptions import InvalidJson, MalformedWirePayload
 
-Json = dict[str, Any]
+__all__ = [
+    "ROUTED_TYPES",
+    "HiveMessage",
+    "HiveMessageType",
+    "HiveMindBinaryPayloadType",
+    "Json",
+    "MalformedWirePayload",
+    "Message",
+    "as_message",
+    "is_bus_message",
+    "message_class",
+]
 
 
 class HiveMessageType(str, Enum):
@@ -48,7 +66,7 @@ class HiveMindBinaryPayloadType(IntEnum):
     TTS_AUDIO = 6
 
 
-_TYPES: dict[str, HiveMessageType] = {kind.value: kind for kind in HiveMessageType}
+_TYPES: dict[Any, HiveMessageType] = {kind.value: kind for kind in HiveMessageType}
 _BUS_TYPES = frozenset({HiveMessageType.BUS, HiveMessageType.SHARED_BUS})
 ROUTED_TYPES = frozenset(
     {
@@ -61,118 +79,55 @@ ROUTED_TYPES = frozenset(
 )
 """Types whose payload is another HiveMessage."""
 
-
-class Message:
-    """An OVOS bus message: a type, data, and a context that says who speaks to whom (docs/protocol.md 3)."""
-
-    __slots__ = ("context", "data", "msg_type")
-
-    def __init__(self, msg_type: str, data: Json | None = None, context: Json | None = None) -> None:
-        self.msg_type = msg_type
-        self.data: Json = data or {}
-        self.context: Json = context or {}
-
-    def __repr__(self) -> str:
-        return f"Message({self.msg_type!r}, data keys {sorted(self.data)})"
-
-    def __eq__(self, other: object) -> bool:
-        if not is_bus_message(other):
-            return NotImplemented
-        return _bus_dict(self) == _bus_dict(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    @property
-    def as_dict(self) -> Json:
-        """Return the JSON form as a dict that shares data and context."""
-        return {"type": self.msg_type, "data": self.data, "context": self.context}
-
-    def serialize(self) -> str:
-        """Return the JSON text."""
-        return codec.dumps(self.as_dict)
-
-    @staticmethod
-    def deserialize(value: str | bytes | Json) -> Message:
-        """Build a message from its JSON text or dict. Raises InvalidJson, MalformedWirePayload."""
-        return _build_bus(codec.loads(value) if isinstance(value, (str, bytes)) else value, Message)
-
-    def forward(self, msg_type: str, data: Json | None = None) -> Message:
-        """Return another message in the same context."""
-        return Message(msg_type, data or {}, dict(self.context))
-
-    def reply(self, msg_type: str, data: Json | None = None, context: Json | None = None) -> Message:
-        """Return an answer: the same context with source and destination swapped, overlaid with `context`."""
-        merged = {**self.context, **(context or {})}
-        if "destination" in merged:
-            source = self.context.get("source")
-            merged["source"] = merged["destination"]
-            if source is not None:
-                merged["destination"] = source
-        return Message(msg_type, data or {}, merged)
-
-    def response(self, data: Json | None = None, context: Json | None = None) -> Message:
-        """Return the answer named ``<type>.response``."""
-        return self.reply(f"{self.msg_type}.response", data, context)
+_PAYLOAD_REQUIRED = frozenset({HiveMessageType.HELLO, HiveMessageType.HANDSHAKE})
+_TEXT_KEYS = ("node", "source_peer", "target_site_id", "target_pubkey")
+_LENIENT_KEYS = ("msg_type", "payload", "metadata", "route", "target_site_id", "target_pubkey")
+_KEEP: Any = object()
 
 
-def message_class() -> Callable[[str, Json, Json], Any]:
-    """Return the class handlers get: ovos_bus_client's where the application imported it, else ours."""
-    module = sys.modules.get("ovos_bus_client.message")
-    return getattr(module, "Message", Message) if module else Message
+def _plain(kind: HiveMessageType, payload: Any) -> Any:
+    """Return a payload in the form it is kept in."""
+    if isinstance(payload, (dict, bytes, str, list)):
+        return payload
+    if payload is None:
+        return {}
+    if isinstance(payload, HiveMessage):
+        return payload.as_dict
+    if is_bus_message(payload):
+        body = bus_dict(payload)
+        # A bare bus message inside a routed one would be refused by every hub.
+        return HiveMessage(HiveMessageType.BUS, body).as_dict if kind in ROUTED_TYPES else body
+    return bytes(payload) if isinstance(payload, (bytearray, memoryview)) else payload
 
 
-def is_bus_message(value: object) -> bool:
-    """Tell whether this is a bus message, ours or ovos_bus_client's."""
-    return isinstance(value, Message) or (
-        not isinstance(value, HiveMessage)
-        and hasattr(value, "msg_type")
-        and hasattr(value, "data")
-        and hasattr(value, "context")
-    )
+def _parsed(text: str) -> Any:
+    try:
+        return codec.loads(text)
+    except InvalidJson as error:
+        raise MalformedWirePayload(f"a payload given as text is JSON: {error}") from None
 
 
-def _bus_dict(message: Any) -> Json:
-    return {"type": message.msg_type, "data": message.data, "context": message.context}
+def _hops(route: list[Any]) -> list[Json]:
+    """Return a copy of a route without its malformed entries (docs/protocol.md 2.4)."""
+    return [dict(hop) for hop in route if isinstance(hop, dict) and hop.get("source")]
 
 
-def as_message(value: Any) -> Message:
-    """Return our Message for any bus message; data and context are shared, not copied. Raises TypeError."""
-    if isinstance(value, Message):
-        return value
-    if not is_bus_message(value):
-        raise TypeError(f"not a bus message: {type(value).__name__}")
-    return Message(value.msg_type, value.data, value.context)
-
-
-def _build_bus(body: Any, cls: Callable[[str, Json, Json], Any]) -> Any:
-    if not isinstance(body, dict) or not isinstance(body.get("type"), str):
-        raise MalformedWirePayload("a bus message is an object with a type")
-    data, context = body.get("data"), body.get("context")
-    if not isinstance(data, (dict, type(None))) or not isinstance(context, (dict, type(None))):
-        raise MalformedWirePayload("data and context of a bus message are objects")
-    return cls(body["type"], data if data is not None else {}, context if context is not None else {})
-
-
-def _is_hop(hop: object) -> bool:
-    return isinstance(hop, dict) and bool(hop.get("source"))
-
-
-def _merge(base: Json, new: Mapping[str, Any], *, merge_lists: bool, skip_empty: bool, no_dupes: bool,
-           new_only: bool) -> None:  # fmt: skip
-    """Merge `new` into `base`, objects recursively."""
+def _merged(base: Mapping[str, Any], new: Mapping[str, Any], rules: Mapping[str, bool]) -> Json:
+    """Return `base` overlaid with `new`, objects recursively."""
+    merged = dict(base)
     for key, value in new.items():
-        present = base.get(key)
+        present = merged.get(key)
         if isinstance(present, dict) and isinstance(value, dict):
-            _merge(present, value, merge_lists=merge_lists, skip_empty=skip_empty, no_dupes=no_dupes,
-                   new_only=new_only)  # fmt: skip
-        elif merge_lists and isinstance(present, list) and isinstance(value, list):
-            base[key] = present + [item for item in value if not (no_dupes and item in present)]
-        elif not (new_only and key in base) and not (skip_empty and not value):
-            base[key] = value
+            merged[key] = _merged(present, value, rules)
+        elif rules["merge_lists"] and isinstance(present, list) and isinstance(value, list):
+            merged[key] = present + [item for item in value if not (rules["no_dupes"] and item in present)]
+        elif not (rules["new_only"] and key in merged) and (value or not rules["skip_empty"]):
+            merged[key] = value
+    return merged
 
 
 class HiveMessage:
-    """What travels in the hive: a type, a payload, and where it goes and came from (docs/protocol.md 2)."""
+    """What travels in the hive: a type, a payload, and where it goes and came from."""
 
     __slots__ = (
         "_metadata",
@@ -201,7 +156,12 @@ class HiveMessage:
         bin_type: HiveMindBinaryPayloadType | int = HiveMindBinaryPayloadType.UNDEFINED,
         metadata: Json | None = None,
     ) -> None:
-        """Build a message. Raises ValueError for an unknown type or a payload that does not fit it."""
+        """Build a message.
+
+        `payload` is a dict, its JSON text, a bus message, a HiveMessage, or bytes for BINARY; a bus message inside
+        a routed type is wrapped in BUS. Dicts and lists are kept, not copied. Raises ValueError for an unknown type
+        or a payload that does not fit it.
+        """
         kind = _TYPES.get(msg_type)
         if kind is None:
             raise ValueError("Unknown HiveMessage.msg_type")
@@ -211,18 +171,18 @@ class HiveMessage:
         elif bin_type:
             raise ValueError("bin_type can only be set for BINARY message type")
         self._msg_type = msg_type
-        self._payload = _plain(kind, payload)
+        self._payload = _plain(kind, _parsed(payload) if isinstance(payload, str) else payload)
         self._view: Any = None
-        self.bin_type = bin_type
-        self._metadata = metadata or {}
+        self.bin_type = bin_type or HiveMindBinaryPayloadType.UNDEFINED
+        self._metadata = {} if metadata is None else metadata
         self._node = node
         self._source_peer = source_peer
-        self._route = route or []
+        self._route: list[Any] = [] if route is None else route
         self._targets = target_peers or []
         self._target_site_id = target_site_id
         self._target_pubkey = target_pubkey
 
-    # fields
+    # --- fields ---------------------------------------------------------------------------------------------
 
     @property
     def msg_type(self) -> HiveMessageType | str:
@@ -238,7 +198,7 @@ class HiveMessage:
     def payload(self) -> Any:
         """The payload: a bus message, a nested HiveMessage, bytes, or a dict, by type. Built once.
 
-        Raises MalformedWirePayload when it cannot be built.
+        Raises MalformedWirePayload or ValueError when the payload is no such thing.
         """
         if self._view is None:
             self._view = self._build_view()
@@ -246,14 +206,14 @@ class HiveMessage:
 
     @payload.setter
     def payload(self, value: Any) -> None:
-        self._payload = _plain(None, value)
+        self._payload = _plain(_TYPES[self._msg_type], value)
         self._view = None
 
     def _build_view(self) -> Any:
         if self._msg_type in _BUS_TYPES:
-            return _build_bus(self._payload, message_class())
+            return build_bus_message(self._payload, message_class())
         if self._msg_type in ROUTED_TYPES:
-            return HiveMessage.from_wire(self._payload)
+            return HiveMessage._from_dict(self._payload)
         return self._payload
 
     @property
@@ -283,30 +243,30 @@ class HiveMessage:
 
     @property
     def target_peers(self) -> list[str]:
-        """Peers it is for; never serialised."""
+        """Peers it is for, the source where none is named; never serialised."""
         if not self._targets and self._source_peer:
             return [self._source_peer]
         return self._targets
 
     @property
     def route(self) -> list[Json]:
-        """The hops it took, without malformed entries (docs/protocol.md 2.4)."""
-        return [dict(hop) for hop in self._route if _is_hop(hop)]
+        """The hops it took: a copy without malformed entries (docs/protocol.md 2.4)."""
+        return _hops(self._route) if self._route else []
 
-    # JSON form
+    # --- JSON form ------------------------------------------------------------------------------------------
 
     @property
     def as_dict(self) -> Json:
-        """Return the JSON form. Raises ValueError for BINARY, which has none."""
+        """The JSON form; payload and metadata are shared. Raises ValueError for BINARY, which has none."""
         if self._msg_type == HiveMessageType.BINARY:
             raise ValueError("messages with type HiveMessageType.BINARY can not be cast to dict")
         if not isinstance(self._payload, dict):
-            raise MalformedWirePayload("a payload is an object")
+            raise MalformedWirePayload(f"a payload is an object, not {type(self._payload).__name__}")
         return {
             "msg_type": self._msg_type,
             "payload": self._payload,
             "metadata": self._metadata,
-            "route": self.route if self._route else [],
+            "route": self.route,
             "node": self._node,
             "target_site_id": self._target_site_id,
             "target_pubkey": self._target_pubkey,
@@ -315,64 +275,67 @@ class HiveMessage:
 
     @property
     def as_json(self) -> str:
-        """Return the JSON text."""
+        """The JSON text. Raises as `as_dict` does."""
         return codec.dumps(self.as_dict)
 
     def serialize(self) -> str:
-        """Return the JSON text."""
-        return self.as_json
+        """Return the JSON text. Raises as `as_dict` does."""
+        return codec.dumps(self.as_dict)
 
     @staticmethod
     def from_wire(value: str | bytes | Json) -> HiveMessage:
-        """Build a message from what a peer sent. Raises MalformedWirePayload, InvalidJson, ValueError.
+        """Build a message from what a peer sent. Raises InvalidJson, MalformedWirePayload, ValueError.
 
-        Keys that are not part of an envelope are ignored (docs/protocol.md 2.1).
+        Keys that do not belong to an envelope are ignored (docs/protocol.md 2.1).
         """
-        frame = codec.loads(value) if isinstance(value, (str, bytes)) else value
-        if not isinstance(frame, dict) or not isinstance(frame.get("msg_type"), str):
-            raise MalformedWirePayload("not a HiveMind message: no msg_type")
+        return HiveMessage._from_dict(codec.loads(value) if isinstance(value, (str, bytes)) else value)
+
+    @staticmethod
+    def _from_dict(frame: Any) -> HiveMessage:
+        if not isinstance(frame, dict):
+            raise MalformedWirePayload("a HiveMind message is an object")
         get = frame.get
-        kind = frame["msg_type"]
-        if kind == HiveMessageType.BINARY:
-            raise MalformedWirePayload("binary data does not travel as JSON")
-        if get("bin_type"):
-            raise MalformedWirePayload("bin_type belongs to binary data")
-        payload = frame.get("payload", _ABSENT.get(kind, {}))
+        kind = get("msg_type")
+        if not isinstance(kind, str) or kind == HiveMessageType.BINARY or get("bin_type"):
+            raise MalformedWirePayload("a HiveMind message names its type, and is not binary when it is JSON")
+        if "payload" not in frame and kind in _PAYLOAD_REQUIRED:
+            raise MalformedWirePayload(f"a {kind} message has a payload")
+        payload, metadata, route = get("payload", {}), get("metadata"), get("route")
         if not isinstance(payload, dict):
-            raise MalformedWirePayload("a payload is an object")
-        metadata, route = get("metadata"), get("route")
+            raise MalformedWirePayload(f"a payload is an object, not {type(payload).__name__}")
         if not isinstance(metadata, (dict, type(None))) or not isinstance(route, (list, type(None))):
             raise MalformedWirePayload("metadata is an object and route an array")
-        texts = [get(key) for key in _TEXT_KEYS]
-        if not all(text is None or isinstance(text, str) for text in texts):
-            raise MalformedWirePayload("node, source_peer and targets are text")
-        node, source_peer, site_id, pubkey = texts
-        return HiveMessage(
-            kind, payload, node, source_peer, route, None, site_id, pubkey, metadata=metadata
-        )
+        texts = node, source_peer, site_id, pubkey = [get(key) for key in _TEXT_KEYS]
+        for text in texts:
+            if text is not None and not isinstance(text, str):
+                raise MalformedWirePayload(f"{', '.join(_TEXT_KEYS)} are text")
+        return HiveMessage(kind, payload, node, source_peer, route, None, site_id, pubkey, metadata=metadata)
 
     @staticmethod
     def deserialize(value: str | bytes | Json) -> HiveMessage:
         """Build a message leniently, as INTERCOM and mailbox content is read (docs/protocol.md 2.3).
 
         An envelope keeps type, payload, metadata, route and targets; a bare bus message becomes BUS; any other
-        object becomes THIRDPRTY. Raises MalformedWirePayload for what is no object at all.
+        object becomes THIRDPRTY. Raises InvalidJson, MalformedWirePayload.
         """
         frame = codec.loads(value) if isinstance(value, (str, bytes)) else value
         if not isinstance(frame, dict):
-            raise MalformedWirePayload("not a HiveMind message")
-        if frame.get("msg_type") in _TYPES and "payload" in frame:
-            kept = {key: frame.get(key) for key in _KEPT}
-            return HiveMessage.from_wire({key: item for key, item in kept.items() if item is not None})
+            raise MalformedWirePayload("a HiveMind message is an object")
+        kind = frame.get("msg_type")
+        if isinstance(kind, str) and kind in _TYPES and "payload" in frame:
+            return HiveMessage._from_dict({key: frame[key] for key in _LENIENT_KEYS if key in frame})
         if isinstance(frame.get("type"), str):
-            return HiveMessage(HiveMessageType.BUS, _build_bus(frame, Message))
+            return HiveMessage(HiveMessageType.BUS, build_bus_message(frame, Message))
         return HiveMessage(HiveMessageType.THIRDPRTY, frame)
 
-    def forward(self, payload: Any = ..., **fields: Any) -> HiveMessage:
-        """Return a copy; fields named are replaced, also by None. Lists and dicts are copied one level deep."""
+    def forward(self, payload: Any = _KEEP, **fields: Any) -> HiveMessage:
+        """Return a copy whose named fields (the constructor's) are replaced, by None also.
+
+        Lists and dicts are copied one level deep.
+        """
         kept: Json = {
             "msg_type": self._msg_type,
-            "payload": self._payload if payload is ... else payload,
+            "payload": self._payload if payload is _KEEP else payload,
             "node": self._node,
             "source_peer": self._source_peer,
             "route": list(self._route),
@@ -382,9 +345,12 @@ class HiveMessage:
             "bin_type": self.bin_type,
             "metadata": dict(self._metadata),
         }
-        return HiveMessage(**{**kept, **fields})
+        copy = HiveMessage(**{**kept, **fields})
+        if copy._payload is self._payload and isinstance(copy._payload, dict):
+            copy._payload = dict(copy._payload)
+        return copy
 
-    # route
+    # --- route ----------------------------------------------------------------------------------------------
 
     def update_hop_data(
         self,
@@ -395,13 +361,20 @@ class HiveMessage:
         no_dupes: bool = True,
         new_only: bool = False,
     ) -> None:
-        """Append a hop of `source_peer` unless the last is one; merge `data` into the last hop."""
-        last = self._route[-1] if self._route and isinstance(self._route[-1], dict) else None
-        if last is None or last.get("source") != self._source_peer:
-            self._route.append({"source": self._source_peer, "targets": list(self.target_peers)})
+        """Append a hop of `source_peer` unless the last one is its; merge `data` into the last hop."""
+        rules = {
+            "merge_lists": merge_lists,
+            "skip_empty": skip_empty,
+            "no_dupes": no_dupes,
+            "new_only": new_only,
+        }
+        route = list(self._route)
+        last = route[-1] if route else None
+        if not isinstance(last, dict) or "source" not in last or last["source"] != self._source_peer:
+            route.append({"source": self._source_peer, "targets": list(self.target_peers)})
         if data:
-            _merge(self._route[-1], data, merge_lists=merge_lists, skip_empty=skip_empty,
-                   no_dupes=no_dupes, new_only=new_only)  # fmt: skip
+            route[-1] = _merged(route[-1], data, rules)
+        self._route = route
 
     def replace_route(self, route: list[Json]) -> None:
         """Set the whole route."""
@@ -420,17 +393,18 @@ class HiveMessage:
         """Remove a peer it is for, if it is there."""
         self._targets = [item for item in self._targets if item != peer]
 
-    # dict payloads
+    # --- a dict payload's keys ------------------------------------------------------------------------------
+
+    def _object(self) -> Json:
+        if not isinstance(self._payload, dict):
+            raise TypeError(f"the payload is not an object but {type(self._payload).__name__}")
+        return self._payload
 
     def __getitem__(self, key: str) -> Any:
-        if not isinstance(self._payload, dict):
-            raise TypeError("the payload is not an object")
-        return self._payload.get(key)
+        return self._object().get(key)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if not isinstance(self._payload, dict):
-            raise TypeError("the payload is not an object")
-        self._payload[key] = value
+        self._object()[key] = value
         self._view = None
 
     def __str__(self) -> str:
@@ -439,29 +413,4 @@ class HiveMessage:
         return self.as_json
 
     def __repr__(self) -> str:
-        return f"HiveMessage({getattr(self._msg_type, 'value', self._msg_type)!r})"
-
-
-_TEXT_KEYS = ("node", "source_peer", "target_site_id", "target_pubkey")
-_KEPT = ("msg_type", "payload", "metadata", "route", "target_site_id", "target_pubkey")
-_ABSENT: dict[str, None] = {HiveMessageType.HELLO.value: None, HiveMessageType.HANDSHAKE.value: None}
-
-
-def _plain(kind: HiveMessageType | None, payload: Any) -> Any:
-    """Return a payload in the form it is kept in."""
-    if isinstance(payload, dict):
-        return payload
-    if payload is None:
-        return {}
-    if isinstance(payload, HiveMessage):
-        return payload.as_dict
-    if isinstance(payload, str):
-        try:
-            return codec.loads(payload)
-        except InvalidJson as error:
-            raise MalformedWirePayload(f"a payload is an object or its JSON text: {error}") from None
-    if is_bus_message(payload):
-        body = _bus_dict(payload)
-        # A bare bus message inside a routed one would be refused by every hub.
-        return HiveMessage(HiveMessageType.BUS, body).as_dict if kind in ROUTED_TYPES else body
-    return bytes(payload) if isinstance(payload, (bytearray, memoryview)) else payload
+        return f"HiveMessage({_TYPES[self._msg_type].value!r})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import codec
 from .exceptions import (
@@ -23,15 +23,35 @@ from .message import (
     HiveMessage,
     HiveMessageType,
     HiveMindBinaryPayloadType,
+    Json,
     Message,
     is_bus_message,
 )
 
+__all__ = [
+    "BINARY_ENCODABLE_TYPES",
+    "MAX_FRAME_OUTPUT",
+    "MAX_METADATA_BYTES",
+    "PROTOCOL_VERSION",
+    "Bits",
+    "HiveMessage",
+    "HiveMessageType",
+    "HiveMindBinaryPayloadType",
+    "decode_bitstring",
+    "decode_frame",
+    "encode_frame",
+    "get_bitstring",
+    "is_binary_encodable",
+    "mycroft2bitstring",
+]
+
 PROTOCOL_VERSION = 1
 MAX_METADATA_BYTES = 255
+
 MAX_FRAME_OUTPUT = 32 * 1024 * 1024
+"""Default limit of an inflated payload, in bytes; ours."""
 MAX_METADATA_OUTPUT = 64 * 1024
-"""Inflated metadata; 255 bytes of zlib can become a quarter of a megabyte."""
+"""Limit of inflated metadata, in bytes; ours. 255 bytes of zlib can become a quarter of a megabyte."""
 
 _INT2TYPE: dict[int, HiveMessageType] = {
     0: HiveMessageType.HANDSHAKE,
@@ -48,10 +68,11 @@ _INT2TYPE: dict[int, HiveMessageType] = {
     11: HiveMessageType.THIRDPRTY,
     12: HiveMessageType.BINARY,
 }
-_TYPE2INT: dict[str, int] = {kind.value: code for code, kind in _INT2TYPE.items()}
-BINARY_ENCODABLE_TYPES = frozenset(_TYPE2INT)
-_ALWAYS_TEXT = frozenset({HiveMessageType.HELLO, HiveMessageType.HANDSHAKE, HiveMessageType.INTERCOM})
+_TYPE2INT: dict[str, int] = {kind: code for code, kind in _INT2TYPE.items()}
 _BINARY_CODE = _TYPE2INT[HiveMessageType.BINARY]
+_LAST_SUBTYPE = max(HiveMindBinaryPayloadType)
+_ALWAYS_TEXT = frozenset({HiveMessageType.HELLO, HiveMessageType.HANDSHAKE, HiveMessageType.INTERCOM})
+BINARY_ENCODABLE_TYPES = frozenset(_INT2TYPE.values())
 
 
 class Bits:
@@ -72,58 +93,54 @@ class Bits:
 # --- encoding -----------------------------------------------------------------------------------------------
 
 
-def _metadata_json(metadata: dict[str, Any]) -> bytes:
-    return json.dumps(metadata).encode("ascii") if metadata else b"{}"
+class _Parts(NamedTuple):
+    """The fields of a frame before compression."""
+
+    code: int
+    payload: bytes
+    metadata: bytes
+    subtype: int = 0
+    versioned: bool = False
 
 
-def _fitting(stored: bytes) -> bytes:
-    if len(stored) > MAX_METADATA_BYTES:
-        raise MetadataTooLarge(f"metadata of {len(stored)} bytes; a binary frame holds {MAX_METADATA_BYTES}")
-    return stored
+def _json_bytes(value: Any, ascii_only: bool) -> bytes:
+    """Write JSON as released packages space and escape it; a float that is not finite becomes null."""
+    try:
+        text = json.dumps(value, ensure_ascii=ascii_only, allow_nan=False)
+    except ValueError:
+        text = json.dumps(codec.finite(value), ensure_ascii=ascii_only, allow_nan=False)
+    if ascii_only and "\\ud" in text:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # raises for a lone surrogate
+    return text.encode("utf-8")
 
 
-def _header(code: int, compressed: bool, versioned: bool, metadata: bytes) -> bytes:
-    kind = code << 1 | compressed
-    if not versioned:
-        return bytes((0x80 | kind, len(metadata))) + metadata
-    bits = 0b11 << 14 | PROTOCOL_VERSION << 6 | kind
-    return bits.to_bytes(2, "big") + bytes((len(metadata),)) + metadata
+def _metadata_json(metadata: Json | None) -> bytes:
+    return _json_bytes(metadata, ascii_only=True) if metadata else b"{}"
 
 
-def _text_frame(code: int, payload: bytes, metadata: bytes, compressed: bool, versioned: bool) -> bytes:
-    if compressed:
-        metadata, payload = zlib.compress(metadata), zlib.compress(payload)
-    return _header(code, compressed, versioned, _fitting(metadata)) + payload
+def _frame(parts: _Parts, compressed: bool) -> bytes:
+    metadata = zlib.compress(parts.metadata) if compressed else parts.metadata
+    if len(metadata) > MAX_METADATA_BYTES:
+        raise MetadataTooLarge(f"metadata of {len(metadata)} bytes; a binary frame holds {MAX_METADATA_BYTES}")
+    kind = parts.code << 1 | compressed
+    first = (0b11 << 14 | PROTOCOL_VERSION << 6 | kind).to_bytes(2, "big") if parts.versioned else bytes((0x80 | kind,))
+    head = first + bytes((len(metadata),)) + metadata
+    if parts.code != _BINARY_CODE:
+        return head + (zlib.compress(parts.payload) if compressed else parts.payload)
+    shifted = int.from_bytes(head, "big") << 4 | parts.subtype
+    return shifted.to_bytes(len(head) + 1, "big") + parts.payload
 
 
-def _binary_frame(payload: bytes, subtype: int, metadata: bytes, compressed: bool, versioned: bool) -> bytes:
-    head = _header(_BINARY_CODE, compressed, versioned, _fitting(zlib.compress(metadata) if compressed else metadata))
-    shifted = int.from_bytes(head, "big") << 4 | subtype
-    return shifted.to_bytes(len(head) + 1, "big") + payload
-
-
-def _smaller(build: Any) -> bytes:
-    """Return the shorter of both forms, the uncompressed one on a tie, or the only one whose metadata fits."""
-    candidates = []
-    for compressed in (False, True):
-        try:
-            candidates.append(build(compressed))
-        except MetadataTooLarge:
-            continue
-    if not candidates:
-        return bytes(build(True))
-    return bytes(min(candidates, key=len))
-
-
-def _build(
-    code: int, payload: bytes, metadata: bytes, compressed: bool | None, subtype: int = 0, versioned: bool = False
-) -> bytes:
-    def form(flag: bool) -> bytes:
-        if code == _BINARY_CODE:
-            return _binary_frame(payload, subtype, metadata, flag, versioned)
-        return _text_frame(code, payload, metadata, flag, versioned)
-
-    return _smaller(form) if compressed is None else form(compressed)
+def _shortest_frame(parts: _Parts) -> bytes:
+    """Return the shorter form, the uncompressed one on a tie, or the only one that holds the metadata."""
+    try:
+        plain = _frame(parts, False)
+    except MetadataTooLarge:
+        return _frame(parts, True)
+    try:
+        return min(plain, _frame(parts, True), key=len)
+    except MetadataTooLarge:
+        return plain
 
 
 def is_binary_encodable(message: HiveMessage) -> bool:
@@ -131,51 +148,64 @@ def is_binary_encodable(message: HiveMessage) -> bool:
     kind = message.msg_type
     if kind == HiveMessageType.BINARY:
         return True
-    if kind in _ALWAYS_TEXT or kind not in _TYPE2INT:
+    if kind in _ALWAYS_TEXT or message.target_site_id or message.target_public_key:
         return False
-    if message.target_site_id or message.target_public_key:
+    if len(_metadata_json(message.metadata)) > MAX_METADATA_BYTES:
         return False
-    route = message.route
-    if route and not (kind in ROUTED_TYPES and message.body.get("route") == route):
-        return False
-    # What matters is the stored size; over the limit uncompressed is rare enough to go as text.
-    return not message.metadata or len(_metadata_json(message.metadata)) <= MAX_METADATA_BYTES
+    # The receiver takes the outer route from the inner message.
+    carried = message.body.get("route") if kind in ROUTED_TYPES and isinstance(message.body, dict) else None
+    return message.route == (carried or [])
+
+
+def _subtype(value: int) -> int:
+    if not 0 <= value <= 15:
+        raise ValueError(f"a binary subtype is 0 to 15, not {value}")
+    return int(value)
 
 
 def encode_frame(message: HiveMessage, compressed: bool | None = None) -> bytes:
-    """Return the frame of a message; `compressed` None takes the shorter form.
+    """Return the frame of a message.
 
-    Raises ValueError for a type without a code, MetadataTooLarge.
+    `compressed` None takes the shorter form; a form that cannot hold the metadata gives way to the one that can.
+    Raises MetadataTooLarge when none can, MalformedWirePayload for a payload that is no object, and ValueError for
+    a type that has no code.
     """
     code = _TYPE2INT.get(message.msg_type)
     if code is None:
         raise ValueError(f"{message.msg_type} has no binary form")
-    metadata = _metadata_json(message.metadata)
-    if code == _BINARY_CODE:
-        return _build(code, message.body, metadata, compressed, int(message.bin_type))
-    return _build(code, codec.dumps_bytes(message.body), metadata, compressed)
+    body = message.body
+    if code != _BINARY_CODE:
+        if not isinstance(body, dict):
+            raise MalformedWirePayload(f"a payload is an object, not {type(body).__name__}")
+        body = codec.dumps_bytes(body)
+    parts = _Parts(code, body, _metadata_json(message.metadata), _subtype(message.bin_type))
+    if compressed is None:
+        return _shortest_frame(parts)
+    try:
+        return _frame(parts, compressed)
+    except MetadataTooLarge:
+        return _frame(parts, not compressed)
 
 
 def _payload_bytes(payload: Any) -> bytes:
-    """Return the JSON of whatever may be a payload, spelled as released packages spell it (docs/protocol.md 4.3)."""
+    """Return the JSON of whatever may be a payload, as released packages spell it (docs/protocol.md 4.3)."""
+    if isinstance(payload, HiveMessage):
+        return _json_bytes(payload.as_dict, ascii_only=False)
+    if is_bus_message(payload):
+        return _json_bytes(Message(payload.msg_type, payload.data, payload.context).as_dict, ascii_only=False)
+    if hasattr(payload, "serialize"):
+        payload = payload.serialize()
     if isinstance(payload, str):
         payload = codec.loads(payload)
-    if isinstance(payload, HiveMessage):
-        return json.dumps(payload.as_dict, ensure_ascii=False).encode("utf-8")
-    if is_bus_message(payload):
-        body = {"type": payload.msg_type, "data": payload.data, "context": payload.context}
-        return json.dumps(body, ensure_ascii=False).encode("utf-8")
-    if payload is None:
-        return b"{}"
-    if not isinstance(payload, dict):
+    if not isinstance(payload, (dict, type(None))):
         raise MalformedWirePayload(f"a payload is an object, not {type(payload).__name__}")
-    return json.dumps(payload).encode("ascii")
+    return _json_bytes(payload or {}, ascii_only=True)
 
 
-def _raw_bytes(payload: Any) -> bytes:
-    data = getattr(payload, "bytes", payload)
+def _raw_bytes(data: Any) -> bytes:
+    data = getattr(data, "bytes", data)
     if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise MalformedWirePayload(f"binary data is bytes, not {type(payload).__name__}")
+        raise MalformedWirePayload(f"binary data is bytes, not {type(data).__name__}")
     return bytes(data)
 
 
@@ -183,23 +213,30 @@ def get_bitstring(
     hive_type: HiveMessageType | str = HiveMessageType.BUS,
     payload: Any = None,
     compressed: bool | None = None,
-    hivemeta: dict[str, Any] | None = None,
+    hivemeta: Json | None = None,
     binary_type: HiveMindBinaryPayloadType | int = HiveMindBinaryPayloadType.UNDEFINED,
     proto_version: int = PROTOCOL_VERSION,
     versioned: bool = False,
 ) -> Bits:
-    """Return the frame of a payload. Raises ValueError, MetadataTooLarge, UnsupportedProtocolVersion."""
+    """Return the frame of a payload: a message, anything with ``serialize()``, a dict, JSON text, or bytes.
+
+    Raises ValueError, InvalidJson, MalformedWirePayload, MetadataTooLarge, UnsupportedProtocolVersion.
+    """
     if proto_version > PROTOCOL_VERSION:
         raise UnsupportedProtocolVersion(f"Max Supported Version: {PROTOCOL_VERSION}")
     code = _TYPE2INT.get(hive_type)
     if code is None:
         raise ValueError(f"{hive_type} has no binary form")
-    body = _raw_bytes(payload) if code == _BINARY_CODE else _payload_bytes(payload)
-    return Bits(_build(code, body, _metadata_json(hivemeta or {}), compressed, int(binary_type), versioned))
+    metadata = _metadata_json(hivemeta)
+    if code == _BINARY_CODE:
+        parts = _Parts(code, _raw_bytes(payload), metadata, _subtype(binary_type), versioned)
+    else:
+        parts = _Parts(code, _payload_bytes(payload), metadata, 0, versioned)
+    return Bits(_shortest_frame(parts) if compressed is None else _frame(parts, compressed))
 
 
 def mycroft2bitstring(message: Message | str, compressed: bool = False) -> Bits:
-    """Return the BUS frame of a bus message, its context as metadata."""
+    """Return the BUS frame of a bus message, its context as metadata. Raises as `get_bitstring` does."""
     bus = Message.deserialize(message) if isinstance(message, str) else message
     return get_bitstring(HiveMessageType.BUS, bus, compressed, bus.context)
 
@@ -211,55 +248,34 @@ def _inflate(data: bytes, limit: int) -> bytes:
     """Inflate, never to more than `limit` bytes; what follows the zlib stream is ignored."""
     stream = zlib.decompressobj()
     try:
-        output = stream.decompress(data, limit)
+        output = stream.decompress(data, limit + 1)
     except zlib.error as error:
         raise MalformedBinaryFrame(f"not a zlib stream: {error}") from None
+    if len(output) > limit:
+        raise MalformedBinaryFrame(f"inflates to more than {limit} bytes")
     if not stream.eof:
-        too_large = bool(stream.unconsumed_tail) or len(output) >= limit
-        raise MalformedBinaryFrame("inflates beyond the limit" if too_large else "the zlib stream is cut short")
+        raise MalformedBinaryFrame("the zlib stream is cut short")
     return output
 
 
-def _object(data: bytes, what: str) -> dict[str, Any]:
+def _object(data: bytes, what: str) -> Json:
     try:
         value = codec.loads(data)
     except InvalidJson as error:
         raise MalformedBinaryFrame(f"the {what} is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise MalformedWirePayload(f"the {what} is not an object")
+        raise MalformedBinaryFrame(f"the {what} is not an object")
     return value
 
 
-class _Head:
-    """The fixed fields of a frame, read from its first bits."""
+class _Head(NamedTuple):
+    """The fixed fields of a frame."""
 
-    __slots__ = ("bits_after", "code", "compressed", "metadata_size")
-
-    def __init__(self, data: bytes, start: int) -> None:
-        """`start` is the position of the start bit, counted from the left."""
-        window = int.from_bytes(data[start // 8 : start // 8 + 5].ljust(5, b"\0"), "big")
-        offset = start % 8
-
-        def field(position: int, width: int) -> int:
-            return window >> (40 - offset - position - width) & ((1 << width) - 1)
-
-        versioned = field(1, 1)
-        if versioned and field(2, 8) > PROTOCOL_VERSION:
-            raise UnsupportedProtocolVersion(f"Max Supported Version: {PROTOCOL_VERSION}")
-        base = 10 if versioned else 2
-        self.code = field(base, 5)
-        self.compressed = bool(field(base + 5, 1))
-        self.metadata_size = field(base + 6, 8)
-        self.bits_after = start + base + 14
-
-
-def _slice_bits(data: bytes, start: int, size: int) -> bytes:
-    """Return `size` bytes that begin at bit `start`; it is on a byte or half a byte."""
-    first, offset = divmod(start, 8)
-    if not offset:
-        return data[first : first + size]
-    window = int.from_bytes(data[first : first + size + 1], "big") >> (8 - offset)
-    return (window & ((1 << 8 * size) - 1)).to_bytes(size, "big")
+    kind: HiveMessageType
+    compressed: bool
+    metadata_size: int
+    bits: int
+    """Where the metadata begins, in bits from the left."""
 
 
 def _start_bit(data: bytes) -> int:
@@ -269,45 +285,66 @@ def _start_bit(data: bytes) -> int:
     return (len(data) - len(stripped)) * 8 + 8 - stripped[0].bit_length()
 
 
-def decode_frame(data: bytes, max_output: int = MAX_FRAME_OUTPUT) -> HiveMessage:
-    """Read a frame. Nothing inflates to more than `max_output` bytes.
-
-    Raises MalformedBinaryFrame, MalformedWirePayload or UnsupportedProtocolVersion, and nothing else.
-    """
-    head = _Head(data, _start_bit(data))
-    kind = _INT2TYPE.get(head.code)
+def _head(data: bytes) -> _Head:
+    """Read the fixed fields; those cut off read as zeros."""
+    start = _start_bit(data)
+    first, offset = divmod(start, 8)
+    window = int.from_bytes(data[first : first + 5].ljust(5, b"\0"), "big") << offset & (1 << 40) - 1
+    versioned = window >> 38 & 1
+    if versioned and window >> 30 & 0xFF > PROTOCOL_VERSION:
+        raise UnsupportedProtocolVersion(f"Max Supported Version: {PROTOCOL_VERSION}")
+    fields = window >> (16 if versioned else 24)
+    kind = _INT2TYPE.get(fields >> 9 & 0x1F)
     if kind is None:
-        raise MalformedBinaryFrame(f"no message type has the code {head.code}")
-    is_binary = kind is HiveMessageType.BINARY
-    metadata_end = head.bits_after + 8 * head.metadata_size
-    payload_start = metadata_end + (4 if is_binary else 0)
-    if payload_start > 8 * len(data):
-        raise MalformedBinaryFrame("cut short")
-    if payload_start % 8:
-        raise MalformedBinaryFrame("the payload is not a whole number of bytes")
-    metadata = _metadata(_slice_bits(data, head.bits_after, head.metadata_size), head.compressed)
-    payload = data[payload_start // 8 :]
-    if is_binary:
-        # The four bits before the payload; unassigned subtypes read as UNDEFINED.
-        subtype = data[payload_start // 8 - 1] & 0x0F
-        known = subtype if subtype <= max(HiveMindBinaryPayloadType) else 0
-        return HiveMessage(kind, payload, metadata=metadata, bin_type=known)
-    body = _object(_inflate(payload, max_output) if head.compressed else payload, "payload")
-    return HiveMessage(kind, body, metadata=metadata, route=_inner_route(kind, body))
+        raise MalformedBinaryFrame(f"no message type has the code {fields >> 9 & 0x1F}")
+    return _Head(kind, bool(fields >> 8 & 1), fields & 0xFF, start + (24 if versioned else 16))
 
 
-def _metadata(stored: bytes, compressed: bool) -> dict[str, Any]:
+def _slice_bits(data: bytes, start: int, size: int) -> bytes:
+    """Return `size` bytes that begin at bit `start`."""
+    first, offset = divmod(start, 8)
+    if not offset:
+        return data[first : first + size]
+    window = int.from_bytes(data[first : first + size + 1], "big") >> (8 - offset)
+    return (window & ((1 << 8 * size) - 1)).to_bytes(size, "big")
+
+
+def _metadata(stored: bytes, compressed: bool) -> Json:
     if not stored:
         return {}
     return _object(_inflate(stored, MAX_METADATA_OUTPUT) if compressed else stored, "metadata")
 
 
-def _inner_route(kind: HiveMessageType, body: dict[str, Any]) -> list[dict[str, Any]]:
+def _inner_route(kind: HiveMessageType, body: Json) -> list[Any]:
     """Return the outer route, which a frame does not carry: relays keep both equal (docs/protocol.md 4.6)."""
     route = body.get("route") if kind in ROUTED_TYPES else None
     return list(route) if isinstance(route, list) else []
 
 
+def decode_frame(data: bytes, max_output: int = MAX_FRAME_OUTPUT) -> HiveMessage:
+    """Read a frame. Nothing inflates to more than `max_output` bytes.
+
+    Raises MalformedBinaryFrame or UnsupportedProtocolVersion, and nothing else (docs/protocol.md 4.7).
+    """
+    head = _head(data)
+    is_binary = head.kind is HiveMessageType.BINARY
+    payload_bit = head.bits + 8 * head.metadata_size + (4 if is_binary else 0)
+    payload_at, beyond = divmod(payload_bit, 8)
+    if payload_at + bool(beyond) > len(data):
+        raise MalformedBinaryFrame("cut short")
+    if beyond:
+        raise MalformedBinaryFrame("the payload is not a whole number of bytes")
+    metadata = _metadata(_slice_bits(data, head.bits, head.metadata_size), head.compressed)
+    payload = data[payload_at:]
+    if is_binary:
+        # The half byte before the payload; unassigned subtypes read as UNDEFINED.
+        subtype = data[payload_at - 1] & 0x0F
+        known = subtype if subtype <= _LAST_SUBTYPE else 0
+        return HiveMessage(head.kind, payload, metadata=metadata, bin_type=known)
+    body = _object(_inflate(payload, max_output) if head.compressed else payload, "payload")
+    return HiveMessage(head.kind, body, metadata=metadata, route=_inner_route(head.kind, body))
+
+
 def decode_bitstring(data: Any) -> HiveMessage:
-    """Read a frame given as bytes or as an object with `bytes`; see `decode_frame`."""
+    """Read a frame given as bytes or as an object with `bytes`. Raises as `decode_frame` does."""
     return decode_frame(_raw_bytes(data))

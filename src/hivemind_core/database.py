@@ -1,115 +1,183 @@
-"""The client database: a store, and all of its rows in memory.
+"""The client database: a store, and the clients in it in memory. A deleted client is not seen above it.
 
-Reads (`by_key`, `by_id`, `all`) never do I/O and are safe from any thread; everything else blocks and is to be called
-from one thread. The maps are replaced, never changed, and records are frozen.
+Reads (`by_key`, `by_id`, `all`, `len`) never do I/O and may come from the event loop; everything else blocks and is
+to be called from one thread. Records are frozen; the maps are replaced, or one value in them is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .clients import REVOKED, Client
 from .config import Config, ConfigError, data_dir
-from .storage import DuplicateKey, StorageError, Store
+from .storage import Change, DuplicateKey, StorageError, Store
 from .storage.sqlite import SQLiteStore
+
+__all__ = ["Client", "ClientDatabase", "DuplicateKey", "StorageError", "open_database"]
+
+
+class _Rows(NamedTuple):
+    by_id: dict[int, Client]
+    by_key: dict[str, Client]
+
+    @classmethod
+    def of(cls, rows: Iterable[Client]) -> _Rows:
+        by_id = {row.client_id: row for row in rows if not row.is_revoked}
+        by_key: dict[str, Client] = {}
+        for row in by_id.values():
+            by_key.setdefault(row.api_key, row)
+        return cls(by_id, by_key)
 
 
 class ClientDatabase:
-    """See the module."""
+    """See the module. There is one for a store. Its blocking calls raise StorageError."""
 
     def __init__(self, store: Store) -> None:
-        """Load every row. Raises StorageError."""
         self.store = store
         self._version = store.version()
-        self._by_id: Mapping[int, Client] = {}
-        self._by_key: Mapping[str, Client] = {}
-        self._replace(store.load())
-
-    def _replace(self, rows: Iterable[Client]) -> None:
-        by_id = {row.client_id: row for row in rows}
-        self._by_key = {row.api_key: row for row in by_id.values() if row.api_key != REVOKED}
-        self._by_id = by_id
-
-    def _keep(self, row: Client | None) -> Client | None:
-        if row is not None:
-            self._replace({**self._by_id, row.client_id: row}.values())
-        return row
+        self._rows = _Rows.of(store.load())
+        self._overtaken: set[int] = set()  # rows whose change by another process came with a write of ours
 
     # reading
 
     def by_key(self, api_key: str) -> Client | None:
-        """Return the client with this access key; a tombstone never matches."""
-        return self._by_key.get(api_key)
+        """Return the client with this access key."""
+        return self._rows.by_key.get(api_key)
 
     def by_id(self, client_id: int) -> Client | None:
-        """Return the row with this id, a tombstone too."""
-        return self._by_id.get(client_id)
+        """Return the client with this id."""
+        return self._rows.by_id.get(client_id)
 
     def all(self) -> list[Client]:
-        """Return every row, tombstones too, in order of ids."""
-        return sorted(self._by_id.values(), key=lambda row: row.client_id)
+        """Return the clients in order of ids."""
+        return list(self._rows.by_id.values())
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return len(self._rows.by_id)
 
     # blocking
 
     def refresh(self) -> set[int]:
-        """Take in what other processes wrote; return the ids of the rows that differ now. Raises StorageError."""
+        """Take in what other processes wrote; return the ids of clients that are new, changed or gone.
+
+        Nothing is read while nobody else wrote. When it fails, everything stays as it was.
+        """
         version = self.store.version()
         if version == self._version:
             return set()
-        before, rows = self._by_id, self.store.load()
-        self._replace(rows)
-        self._version = version
-        return {
-            client_id
-            for client_id in before.keys() | self._by_id.keys()
-            if before.get(client_id) != self._by_id.get(client_id)
-        }
+        before, after = self._rows.by_id, _Rows.of(self.store.load())
+        changed = {key for key in before.keys() | after.by_id.keys() if before.get(key) != after.by_id.get(key)}
+        changed |= self._overtaken
+        self._rows, self._version, self._overtaken = after, version, set()
+        return changed
 
     def add(self, client: Client) -> Client:
-        """Add a client under the next free id and return it. Raises DuplicateKey, StorageError."""
+        """Add a client under the next free id, and return it. Raises DuplicateKey.
+
+        Without a name it gets one made of its id. Raises ValueError for an access key that no client can have.
+        """
+        if client.api_key in ("", REVOKED):
+            raise ValueError(f"{client.api_key!r} cannot be an access key")
         stored = self.store.insert(client)
-        self._keep(stored)
+        self._rows = _Rows.of([*self.all(), stored])
         return stored
 
+    def edit(self, client_id: int, change: Change) -> Client | None:
+        """Change columns that depend on what is in the row, and nothing else; None where there is no such client."""
+
+        def watched(row: Client) -> Mapping[str, Any]:
+            if row != self.by_id(client_id):
+                self._overtaken.add(client_id)
+            return change(row)
+
+        row = self.store.edit(client_id, watched)
+        if row is not None:
+            self._keep(row)
+        return row
+
     def update(self, client_id: int, columns: Mapping[str, Any]) -> Client | None:
-        """Change these columns and nothing else; see `Store.update`."""
-        return self._keep(self.store.update(client_id, columns))
+        """Change these columns and nothing else; None where there is no such client."""
+        return self.edit(client_id, lambda row: columns)
 
     def patch_metadata(
-        self, client_id: int, put: Mapping[str, Any], unset: Iterable[str] = (), **conditions: Any
-    ) -> Client | None:
-        """Change these keys of the metadata and nothing else; see `Store.patch_metadata`."""
-        return self._keep(self.store.patch_metadata(client_id, put, unset, **conditions))
+        self,
+        client_id: int,
+        put: Mapping[str, Any],
+        unset: Iterable[str] = (),
+        *,
+        only_if_absent: bool = False,
+        only_if_key: str | None = None,
+    ) -> dict[str, Any] | None:
+        """Change these keys of the metadata and nothing else; return the metadata as it is then.
 
-    def delete(self, client_id: int) -> Client | None:
-        """Revoke a client for good; its id is not used again."""
-        return self._keep(self.store.delete(client_id))
+        `only_if_absent` leaves alone the keys that are there. `only_if_key` does nothing, and returns None, unless
+        the row still belongs to that access key. None also where there is no such client.
+        """
+        dropped = set(unset)
+
+        def change(row: Client) -> Mapping[str, Any]:
+            if only_if_key not in (None, row.api_key):
+                return {}
+            merged = {**put, **row.metadata} if only_if_absent else {**row.metadata, **put}
+            metadata = {key: value for key, value in merged.items() if key not in dropped}
+            return {} if metadata == row.metadata else {"metadata": metadata}
+
+        row = self.edit(client_id, change)
+        return dict(row.metadata) if row is not None and only_if_key in (None, row.api_key) else None
+
+    def touch(self, client_ids: Iterable[int], last_seen: float) -> None:
+        """Write when clients were seen (Unix time, seconds), all in one step."""
+        ids = list(client_ids)
+        self.store.touch(ids, last_seen)
+        for row in filter(None, map(self.by_id, ids)):
+            self._keep(replace(row, last_seen=last_seen))
+
+    def delete(self, client_id: int) -> bool:
+        """Revoke a client for good; its id is not used again. False where there was none."""
+        deleted = self.store.delete(client_id)
+        self._rows = _Rows.of(row for row in self.all() if row.client_id != client_id or not deleted)
+        return deleted
 
     def close(self) -> None:
         """Let go of the store."""
         self.store.close()
 
+    def _keep(self, row: Client) -> None:
+        known = self.by_id(row.client_id)
+        if known is not None and self._rows.by_key.get(row.api_key) is known:
+            self._rows.by_id[row.client_id] = self._rows.by_key[row.api_key] = row
+        else:
+            self._rows = _Rows.of(sorted((*self.all(), row), key=lambda one: one.client_id))
+
 
 def _sqlite(options: Mapping[str, Any]) -> Store:
     if options.get("password") is not None:
-        raise ConfigError("This hub cannot open an encrypted client database; remove its `password` key.")
-    return SQLiteStore(_path(options, ".db"))
+        raise ConfigError("An encrypted client database cannot be opened; decrypt it and remove its `password` key.")
+    path = _path(options, ".db")
+    older = path.with_suffix(".json")
+    if older.exists() and not path.exists():
+        raise ConfigError(
+            f"The clients are in {older}, and this hub reads only SQLite. Copy them with `hivemind-core migrate-db`"
+            f" of the released hub, or move that file away to begin without clients."
+        )
+    return SQLiteStore(path)
 
 
 def _path(options: Mapping[str, Any], suffix: str) -> Path:
-    explicit = options.get("db_path")
-    if explicit:
-        return Path(str(explicit)).expanduser()
-    folder = str(options.get("subfolder") or "hivemind-core")
-    return data_dir() / folder / f"{options.get('name') or 'clients'}{suffix}"
+    for key in ("db_path", "subfolder", "name"):
+        if not isinstance(options.get(key, ""), str):
+            raise ConfigError(f"`{key}` of the client database must be a text.")
+    if options.get("db_path"):
+        return Path(options["db_path"]).expanduser()
+    folder = data_dir() / (options.get("subfolder") or "hivemind-core")
+    return folder / f"{options.get('name') or 'clients'}{suffix}"
 
 
 STORES: dict[str, Callable[[Mapping[str, Any]], Store]] = {"hivemind-sqlite-db-plugin": _sqlite}
+"""Name in `database.module` -> how to open it."""
 
 
 def open_database(config: Config) -> ClientDatabase:
@@ -117,8 +185,9 @@ def open_database(config: Config) -> ClientDatabase:
     module = config.database_module
     if module not in STORES:
         raise ConfigError(
-            f"There is no client database named {module!r} in this version."
-            f" The known ones are: {', '.join(STORES)}."
+            f"{config.path}: `database.module` is {module!r}, and this hub reads only: {', '.join(STORES)}."
+            f" Copy the clients with `hivemind-core migrate-db --from {module} --to hivemind-sqlite-db-plugin` of the"
+            " released hub, then name that one."
         )
     store = STORES[module](config.database)
     try:
@@ -126,6 +195,3 @@ def open_database(config: Config) -> ClientDatabase:
     except StorageError:
         store.close()
         raise
-
-
-__all__ = ["Client", "ClientDatabase", "DuplicateKey", "StorageError", "open_database"]

@@ -22,7 +22,9 @@ def test_hosts_are_read_as_people_write_them(host, port, default_port, origin):
     assert str(parse_address(host, port, default_port)) == origin
 
 
-@pytest.mark.parametrize("host", ["", "ws://", "http://hub", "hub/path", "ws://a b", "ws://u@hub", "hub:0x", "hub:70000"])
+@pytest.mark.parametrize(
+    "host", ["", "ws://", "http://hub", "hub/path", "ws://a b", "ws://u@hub", "hub:0x", "hub:70000"]
+)
 def test_a_host_that_cannot_be_dialled_is_refused(host):
     with pytest.raises(ValueError, match=r"host|port"):
         parse_address(host)

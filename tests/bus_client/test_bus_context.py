@@ -19,7 +19,13 @@ def test_what_is_missing_is_filled_in():
 
 def test_what_is_there_stays():
     """A chat room sends for many users, each with a session of his own."""
-    given = {"source": "s", "platform": "p", "destination": ["d"], "session": {"session_id": "user", "lang": "pt"}, "k": 1}
+    given = {
+        "source": "s",
+        "platform": "p",
+        "destination": ["d"],
+        "session": {"session_id": "user", "lang": "pt"},
+        "k": 1,
+    }
     sent = stamp(Message("x", {}, given), ME, {"active_handlers": ["mine"]}, 0)
     assert sent.context == {**given, "session": {"session_id": "user", "lang": "pt", "site_id": "kitchen"}}
 

@@ -17,7 +17,9 @@ def test_the_cure_names_message_and_client():
 
 
 def test_the_client_is_found_before_the_context_was_localised_too():
-    assert "allow-msg x 7" in read_denial({"denied_type": "x", "code": "acl_disallowed_type"}, {"destination": PEER}).cure
+    assert (
+        "allow-msg x 7" in read_denial({"denied_type": "x", "code": "acl_disallowed_type"}, {"destination": PEER}).cure
+    )
     assert "allow-msg x ID" in read_denial({"denied_type": "x", "code": "acl_disallowed_type"}, {}).cure
 
 

@@ -20,14 +20,16 @@ def test_a_private_file_is_private_from_the_start(tmp_path):
 
 
 def test_a_write_replaces_the_whole_file_or_nothing(tmp_path):
-    path = tmp_path / "secret"
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    path = folder / "secret"
     path.write_text("old")
     path.chmod(0o644)
     write_private(path, b"new")
-    assert (path.read_bytes(), mode(path), os.listdir(tmp_path)) == (b"new", 0o600, ["secret"])
+    assert (path.read_bytes(), mode(path), os.listdir(folder)) == (b"new", 0o600, ["secret"])
     with pytest.raises(OSError, match="directory"):
-        write_private(tmp_path, b"x")
-    assert os.listdir(tmp_path) == ["secret"]
+        write_private(folder, b"x")
+    assert os.listdir(folder) == ["secret"]
 
 
 def test_a_link_stays_a_link(tmp_path):

@@ -56,7 +56,8 @@ def test_a_place_that_cannot_be_written_is_reported_only(tmp_path, caplog):
 
 
 def test_all_can_be_dropped(tmp_path):
-    PskCache(tmp_path / "n.key").save("key", "node", PSK)
-    clear_cached_psks(tmp_path / "n.key")
-    clear_cached_psks(tmp_path / "n.key")
-    assert os.listdir(tmp_path) == []
+    key = tmp_path / "folder" / "n.key"
+    PskCache(key).save("key", "node", PSK)
+    clear_cached_psks(key)
+    clear_cached_psks(key)
+    assert os.listdir(key.parent) == []

@@ -28,7 +28,9 @@ def test_waits_are_spread():
     assert 0.6 < max(waits) <= 0.75
 
 
-@pytest.mark.parametrize("code", ["invalid_key", "wrong_password", "key_mismatch", "client_key_mismatch", "protocol_too_old"])
+@pytest.mark.parametrize(
+    "code", ["invalid_key", "wrong_password", "key_mismatch", "client_key_mismatch", "protocol_too_old"]
+)
 def test_a_permanent_refusal_ends_it(code):
     assert even().after(refused(code)) is None
 

@@ -23,9 +23,7 @@ PING = HiveMessage(HiveMessageType.PING, {"flood_id": "x"})
 BYTES = HiveMessage(HiveMessageType.BINARY, b"x")
 
 
-@pytest.mark.parametrize(
-    ("message", "found"), [(SPEAK, "speak"), (WRAPPED, "bus"), (PING, None), (BYTES, None)]
-)
+@pytest.mark.parametrize(("message", "found"), [(SPEAK, "speak"), (WRAPPED, "bus"), (PING, None), (BYTES, None)])
 def test_what_an_envelope_carries(message, found):
     assert payload_type(message) == found
 
@@ -42,7 +40,9 @@ def test_matching():
     assert not any_of()(SPEAK)
 
 
-@pytest.mark.parametrize("make", [lambda bus: HiveMessageWaiter(bus, "bus"), lambda bus: HivePayloadWaiter(bus, "speak")])
+@pytest.mark.parametrize(
+    "make", [lambda bus: HiveMessageWaiter(bus, "bus"), lambda bus: HivePayloadWaiter(bus, "speak")]
+)
 def test_a_thread_gets_the_first_message_that_fits(make):
     bus = Tapped()
     waiter = make(bus)

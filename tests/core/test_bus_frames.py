@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from hivemind_bus_client.message import Message
 from hivemind_core.bus_frames import (
-    RENAMED,
     Twins,
     decode,
     encode,
@@ -179,6 +178,3 @@ def test_only_the_latest_messages_are_remembered() -> None:
     assert not twins.repeats(message("speak", {"utterance": "x"}, _namespace_compat_twin=True))
 
 
-def test_every_new_name_has_one_old_name() -> None:
-    assert len(RENAMED) == len(set(RENAMED.values())) == 26
-    assert not set(RENAMED) & set(RENAMED.values())

@@ -123,9 +123,7 @@ class LinkHub:
 
     def _link(self, key: str) -> Link:
         pin = self.pins.get(key)
-        offer = hub_offer(
-            binarize=self.binarize, encodings=("JSON-B64",), ciphers=("AES-GCM",), pinned=pin is not None
-        )
+        offer = hub_offer(binarize=self.binarize, encodings=("JSON-B64",), ciphers=("AES-GCM",), pinned=pin is not None)
         hello = {"pubkey": NODE_ID, "peer": "someone", "node_id": NODE_ID}
         return Link.hub(HubTerms(hello, offer, self.static_key, pinned_key=pin), time.monotonic())
 

@@ -11,8 +11,8 @@ from helpers.pair import Pair
 from helpers.processes import Children
 
 CHILDREN = pytest.StashKey[Children]()
-MAKES = {
-    "released-satellite-released-hub": ("released-client", "released-hub"),
+CONTROL = {"released-satellite-released-hub": ("released-client", "released-hub")}
+MIXED = {
     "released-satellite-our-hub": ("released-client", "ours"),
     "our-satellite-released-hub": ("ours", "released-hub"),
 }
@@ -41,7 +41,13 @@ def children(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Childre
         yield running
 
 
-@pytest.fixture(params=MAKES)
+@pytest.fixture(params=MIXED)
 def pair(children: Children, request: pytest.FixtureRequest) -> Pair:
-    """Every pair of makes but ours with ours; the first is the control: released with released."""
-    return Pair(children, *MAKES[request.param])
+    """A released satellite at our hub, then ours at a released one."""
+    return Pair(children, *MIXED[request.param])
+
+
+@pytest.fixture(params=[*CONTROL, *MIXED])
+def every_pair(children: Children, request: pytest.FixtureRequest) -> Pair:
+    """The same and, as a control, released with released."""
+    return Pair(children, *{**CONTROL, **MIXED}[request.param])

@@ -1,7 +1,7 @@
 """Our hub and our satellite beside the released ones: each can stand in for its counterpart.
 
-Each test runs for three pairs: released with released (the control: it shows what the released pair does),
-a released satellite at our hub, and our satellite at a released hub.
+`pair` is a released satellite at our hub, then our satellite at a released hub; `every_pair` is also released
+with released: the control, which shows what the two of them do.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ def met_before(pair: Pair) -> Home:
     return home
 
 
-def test_first_contact_is_xx_and_the_next_kk(pair: Pair) -> None:
-    home = met_before(pair)
-    assert pair.patterns() == [XX]
-    satellite = connected(pair, home)
+def test_first_contact_is_xx_and_the_next_kk(every_pair: Pair) -> None:
+    home = met_before(every_pair)
+    assert every_pair.patterns() == [XX]
+    satellite = connected(every_pair, home)
     talk(satellite, "again")
-    assert pair.patterns() == [XX, KK]
+    assert every_pair.patterns() == [XX, KK]
 
 
-def test_the_agent_hears_the_utterance_with_its_way_back(pair: Pair) -> None:
-    satellite = connected(pair)
+def test_the_agent_hears_the_utterance_with_its_way_back(every_pair: Pair) -> None:
+    satellite = connected(every_pair)
     talk(satellite, "what time is it")
-    [heard] = [x for x in bus_traffic(pair) if x["type"] == "recognizer_loop:utterance"]
+    [heard] = [x for x in bus_traffic(every_pair) if x["type"] == "recognizer_loop:utterance"]
     assert heard["data"]["utterances"] == ["what time is it"]
     context = heard["context"]
     assert context["source"] == context["peer"]
@@ -84,10 +84,10 @@ def test_the_satellite_comes_back_after_a_hub_restart(pair: Pair, end: str) -> N
     assert pair.patterns()[-1] == KK
 
 
-def test_the_satellite_comes_back_after_a_lost_connection(pair: Pair) -> None:
-    satellite = connected(pair)
-    pair.cut()
-    pair.wait_session_after(0)
+def test_the_satellite_comes_back_after_a_lost_connection(every_pair: Pair) -> None:
+    satellite = connected(every_pair)
+    every_pair.cut()
+    every_pair.wait_session_after(0)
     talk(satellite, "are you back")
 
 
@@ -137,8 +137,8 @@ def test_another_device_with_the_same_key_is_refused(pair: Pair) -> None:
         assert "reset-noise-pin" in satellite.expect("failed")["text"]
 
 
-def test_a_denied_type_is_told_and_the_session_lives_on(pair: Pair) -> None:
-    satellite = connected(pair)
+def test_a_denied_type_is_told_and_the_session_lives_on(every_pair: Pair) -> None:
+    satellite = connected(every_pair)
     satellite.send("message", type="mycroft.stop")
     denied = satellite.expect("denied")
     assert denied["denied_type"] == "mycroft.stop"
@@ -156,23 +156,23 @@ def test_a_session_outlives_a_binary_message(pair: Pair) -> None:
     assert pair.links() == 1
 
 
-def test_a_binary_message_of_a_client_that_may_nothing_is_denied(pair: Pair) -> None:
-    pair.hub.command("blacklist-msg", "recognizer_loop:utterance", "1")
-    pair.hub.stop()
-    pair.hub.start()
-    satellite = connected(pair)
+def test_a_binary_message_of_a_client_that_may_nothing_is_denied(every_pair: Pair) -> None:
+    every_pair.hub.command("blacklist-msg", "recognizer_loop:utterance", "1")
+    every_pair.hub.stop()
+    every_pair.hub.start()
+    satellite = connected(every_pair)
     satellite.send("binary", size=1000)
     denied = satellite.expect("denied")
     assert denied["denied_type"] == "binary"
     assert denied["code"] == "acl_disallowed_type"
 
 
-def test_two_satellites_hear_only_their_own_answers(pair: Pair) -> None:
-    pair.hub.stop()
-    pair.hub.add_client(OTHER_KEY, OTHER_PASSWORD, name="bedroom")
-    pair.hub.start()
-    kitchen = connected(pair)
-    bedroom = connected(pair, key=OTHER_KEY, password=OTHER_PASSWORD)
+def test_two_satellites_hear_only_their_own_answers(every_pair: Pair) -> None:
+    every_pair.hub.stop()
+    every_pair.hub.add_client(OTHER_KEY, OTHER_PASSWORD, name="bedroom")
+    every_pair.hub.start()
+    kitchen = connected(every_pair)
+    bedroom = connected(every_pair, key=OTHER_KEY, password=OTHER_PASSWORD)
     talk(kitchen, "good morning kitchen")
     talk(bedroom, "good night bedroom")
     talk(kitchen, "lights on")

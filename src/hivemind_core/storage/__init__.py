@@ -5,10 +5,16 @@ To add one: a module here with a class of the shape of `Store`, and a line in `S
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from ..clients import Client
+
+Change = Callable[[Client], Mapping[str, Any]]
+"""Given a row as it is stored now, the columns to write and their values; empty writes nothing.
+
+Runs while the store is locked: it must be quick and must not call the store.
+"""
 
 
 class StorageError(Exception):
@@ -19,12 +25,15 @@ class DuplicateKey(StorageError):
     """Another client has this access key."""
 
     def __init__(self, other: Client) -> None:
-        super().__init__(f"A client already exists for access key '{other.api_key}'")
+        super().__init__(
+            f"A client already exists for access key '{other.api_key}'"
+            f" (Node ID: {other.client_id}, Friendly Name: {other.name})."
+        )
         self.other = other
 
 
 class Store(Protocol):
-    """Keeps the rows. Every call may block; all of one hub come from one thread."""
+    """Keeps the rows. Every call may block and may raise StorageError; all of one hub come from one thread."""
 
     name: str
     """What `add-client` calls it."""
@@ -33,31 +42,28 @@ class Store(Protocol):
         """Return every row, tombstones included, in order of ids."""
 
     def version(self) -> int:
-        """Return a stamp that moves when another process has written."""
+        """Return a cheap stamp that differs when anyone but this store has written since.
 
-    def insert(self, client: Client) -> Client:
-        """Add a row under the next free id, whatever id it brings. Raises DuplicateKey."""
-
-    def update(self, client_id: int, columns: Mapping[str, Any]) -> Client | None:
-        """Change these columns of a row and nothing else; return the row, None where there is none."""
-
-    def patch_metadata(
-        self,
-        client_id: int,
-        put: Mapping[str, Any],
-        unset: Iterable[str] = (),
-        *,
-        only_if_absent: bool = False,
-        only_if_key: str | None = None,
-    ) -> Client | None:
-        """Change these keys of a row's metadata and nothing else; return the row.
-
-        `only_if_absent` leaves keys alone that are there; `only_if_key` does nothing and returns None when the row
-        does not (any more) belong to that access key.
+        What this store wrote itself its caller has been told already.
         """
 
-    def delete(self, client_id: int) -> Client | None:
-        """Make the row a tombstone and return it; None where there is none."""
+    def insert(self, client: Client) -> Client:
+        """Add a row under the next free id, whatever id it brings, and return it. Raises DuplicateKey.
+
+        Tombstones count: no id is ever used again.
+        """
+
+    def edit(self, client_id: int, change: Change) -> Client | None:
+        """Change columns of a row and nothing else, as one step; return the row as it is stored then.
+
+        None, and nothing written, where there is no such row or only its tombstone.
+        """
+
+    def touch(self, client_ids: Iterable[int], last_seen: float) -> None:
+        """Write when clients were seen (Unix time), all in one step; rows that are gone are passed over."""
+
+    def delete(self, client_id: int) -> bool:
+        """Make the row a tombstone: only its id is left. False where there was none to delete."""
 
     def close(self) -> None:
         """Let go of the store."""

@@ -7,51 +7,20 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..clients import CLIENT_FIELDS, REVOKED, Client, tombstone
-from . import DuplicateKey, StorageError
+from hivemind_bus_client.identity_file import make_private
+
+from ..clients import CLIENT_FIELDS, REVOKED, Client, client_from_record, numbered, tombstone
+from . import Change, DuplicateKey, StorageError
 
 SCHEMA_VERSION = 2
-BUSY_TIMEOUT_MS = 10_000
+BUSY_TIMEOUT_S = 10.0
 FILE_MODE = 0o600
-_LEGACY_COLUMNS = ("intent_blacklist", "skill_blacklist", "message_blacklist")
-_KEPT_FROM_V1 = ("intent_blacklist", "skill_blacklist")
-_SELECT = f"SELECT {', '.join(CLIENT_FIELDS)} FROM clients"
-_FLAGS = frozenset({"is_admin", "can_broadcast", "can_escalate", "can_propagate"})
-
-
-def _parsed(text: object, kind: type[Any]) -> Any:
-    """Return stored JSON of a kind; anything else, NULL and garbage too, reads as empty."""
-    try:
-        value = json.loads(text) if isinstance(text, str) else None
-    except ValueError:
-        value = None
-    return value if isinstance(value, kind) else kind()
-
-
-def _client(row: tuple[Any, ...]) -> Client:
-    values = dict(zip(CLIENT_FIELDS, row, strict=True))
-    for name in _FLAGS:
-        values[name] = bool(values[name])
-    values["name"] = values["name"] or ""
-    values["description"] = values["description"] or ""
-    values["last_seen"] = -1 if values["last_seen"] is None else values["last_seen"]
-    types = _parsed(values["allowed_types"], list)
-    values["allowed_types"] = tuple(item for item in types if isinstance(item, str))
-    values["metadata"] = _parsed(values["metadata"], dict)
-    return Client(**values)
-
-
-def _column(name: str, value: Any) -> Any:
-    if name == "allowed_types":
-        return json.dumps(list(value), ensure_ascii=False)
-    if name == "metadata":
-        return json.dumps(dict(value), ensure_ascii=False)
-    return int(value) if name in _FLAGS else value
+_JSON_COLUMNS = ("allowed_types", "metadata", "skill_blacklist", "intent_blacklist")
+_LIVE = "client_id = ? AND api_key <> ?"
 
 
 class SQLiteStore:
@@ -59,13 +28,17 @@ class SQLiteStore:
 
     name = "SQLiteDB"
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, creating or upgrading it. Raises StorageError."""
+    def __init__(self, path: Path | None) -> None:
+        """Open the file, making or upgrading it; None keeps the rows in memory. Raises StorageError.
+
+        A file that is not a client database, or one of a later version, is left as it is.
+        """
         self.path = path
         with self._errors("open"):
-            _create_private(path)
+            if path is not None:
+                _make_file(path)
             self._db = sqlite3.connect(
-                path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False
+                path or ":memory:", timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
             try:
                 self._prepare()
@@ -77,15 +50,16 @@ class SQLiteStore:
     def _errors(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
-            raise StorageError(f"Could not {doing} the client database {self.path}: {error}") from error
+        except (sqlite3.Error, OSError, UnicodeError, OverflowError) as error:
+            raise StorageError(f"Could not {doing} the client database {self.path}: {error}.") from error
 
     @contextmanager
-    def _transaction(self, doing: str) -> Iterator[None]:
+    def _transaction(self, doing: str) -> Iterator[sqlite3.Connection]:
+        """Lock other writers out from before the first read, and write everything or nothing."""
         with self._errors(doing):
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield
+                yield self._db
                 self._db.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):  # the first error is the one to tell
@@ -95,130 +69,131 @@ class SQLiteStore:
     # the file
 
     def _prepare(self) -> None:
+        self._db.row_factory = sqlite3.Row
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise StorageError(
                 f"The client database {self.path} has schema version {version}; this hub knows up to"
                 f" {SCHEMA_VERSION}. Update hivemind-mesh."
             )
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        if version < SCHEMA_VERSION:
+        tables = {row["name"] for row in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and "clients" not in tables:
+            raise StorageError(f"{self.path} is the database of another program: it has no table of clients.")
+        # Fails while another process switches the same new file, which then serves us too.
+        with suppress(sqlite3.OperationalError):
+            self._db.execute("PRAGMA journal_mode = WAL")
+        if version < SCHEMA_VERSION or "metadata" not in self._columns():
             with self._transaction("upgrade"):
                 self._upgrade()
+        if self.path is not None:
+            for suffix in ("", "-wal", "-shm"):
+                make_private(f"{self.path}{suffix}")
 
     def _upgrade(self) -> None:
-        # executescript would commit the transaction; the schema has no semicolon inside a statement
-        schema = files("hivemind_core.storage").joinpath("schema/clients.sql").read_text("utf-8")
-        for statement in _statements(schema):
-            self._db.execute(statement)
-        columns = {row[1] for row in self._db.execute("PRAGMA table_info(clients)")}
-        if "metadata" not in columns:
+        self._run("clients.sql")
+        if "metadata" not in self._columns():
             self._db.execute("ALTER TABLE clients ADD COLUMN metadata TEXT")
-        legacy = [name for name in _LEGACY_COLUMNS if name in columns]
-        if legacy:
-            self._fold_legacy(legacy)
+        self._run("upgrade_1_to_2.sql")
         self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
-    def _fold_legacy(self, legacy: list[str]) -> None:
-        """Move version 1's blacklist columns into the metadata, where it does not say otherwise already."""
-        names = ", ".join(legacy)
-        rows = self._db.execute(f"SELECT client_id, metadata, {names} FROM clients").fetchall()
-        for client_id, text, *values in rows:
-            metadata = _parsed(text, dict)
-            metadata.pop("message_blacklist", None)
-            for name, value in zip(legacy, values, strict=True):
-                folded = _parsed(value, list)
-                if name in _KEPT_FROM_V1 and folded:
-                    metadata.setdefault(name, folded)
-            cleared = ", ".join(f"{name} = NULL" for name in legacy)
-            self._db.execute(
-                f"UPDATE clients SET metadata = ?, {cleared} WHERE client_id = ?",
-                (json.dumps(metadata, ensure_ascii=False), client_id),
-            )
+    def _run(self, script: str) -> None:
+        """Run a file of statements inside the transaction, which `executescript` would end."""
+        statement = ""
+        text = (files(__package__) / "schema" / script).read_text("utf-8")
+        for line in text.splitlines(keepends=True):
+            statement += line
+            if sqlite3.complete_statement(statement):
+                self._db.execute(statement)
+                statement = ""
+
+    def _columns(self) -> list[str]:
+        return [row["name"] for row in self._db.execute("PRAGMA table_info(clients)")]
 
     # reading
 
     def load(self) -> list[Client]:
         with self._errors("read"):
-            return [_client(row) for row in self._db.execute(f"{_SELECT} ORDER BY client_id")]
+            return [_client(row) for row in self._db.execute("SELECT * FROM clients ORDER BY client_id")]
 
     def version(self) -> int:
         with self._errors("read"):
             return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
-    def _one(self, where: str, value: Any) -> Client | None:
-        row = self._db.execute(f"{_SELECT} WHERE {where} = ?", (value,)).fetchone()
+    def _live(self, client_id: int) -> Client | None:
+        row = self._db.execute(f"SELECT * FROM clients WHERE {_LIVE}", (client_id, REVOKED)).fetchone()
         return _client(row) if row else None
 
     # writing
 
     def insert(self, client: Client) -> Client:
-        with self._transaction("write"):
-            other = self._one("api_key", client.api_key) if client.api_key != REVOKED else None
-            if other is not None:
-                raise DuplicateKey(other)
-            highest = self._db.execute("SELECT max(client_id) FROM clients").fetchone()[0]
-            stored = replace(client, client_id=(highest or 0) + 1)
-            marks = ", ".join("?" * len(CLIENT_FIELDS))
-            self._db.execute(
-                f"INSERT INTO clients ({', '.join(CLIENT_FIELDS)}) VALUES ({marks})",
-                [_column(name, getattr(stored, name)) for name in CLIENT_FIELDS],
-            )
+        with self._transaction("write") as db:
+            same = db.execute("SELECT * FROM clients WHERE api_key = ?", (client.api_key,)).fetchone()
+            if same is not None:
+                raise DuplicateKey(_client(same))
+            highest = db.execute("SELECT coalesce(max(client_id), 0) FROM clients").fetchone()[0]
+            stored = numbered(client, highest + 1)
+            columns = _encoded({name: getattr(stored, name) for name in CLIENT_FIELDS})
+            marks = ", ".join("?" * len(columns))
+            db.execute(f"INSERT INTO clients ({', '.join(columns)}) VALUES ({marks})", (*columns.values(),))
         return stored
 
-    def update(self, client_id: int, columns: Mapping[str, Any]) -> Client | None:
+    def edit(self, client_id: int, change: Change) -> Client | None:
         with self._transaction("write"):
+            row = self._live(client_id)
+            columns = _encoded(change(row)) if row is not None else {}
+            if not columns:
+                return row
             self._write(client_id, columns)
-            return self._one("client_id", client_id)
+            return self._live(client_id)
 
-    def _write(self, client_id: int, columns: Mapping[str, Any]) -> None:
-        unknown = set(columns) - set(CLIENT_FIELDS)
-        if unknown or "client_id" in columns:
-            raise ValueError(f"not a column to write: {sorted(unknown) or 'client_id'}")
-        assignments = ", ".join(f"{name} = ?" for name in columns)
-        self._db.execute(
-            f"UPDATE clients SET {assignments} WHERE client_id = ?",
-            [*(_column(name, value) for name, value in columns.items()), client_id],
-        )
+    def touch(self, client_ids: Iterable[int], last_seen: float) -> None:
+        with self._transaction("write") as db:
+            rows = [(last_seen, client_id, REVOKED) for client_id in client_ids]
+            db.executemany(f"UPDATE clients SET last_seen = ? WHERE {_LIVE}", rows)
 
-    def patch_metadata(
-        self,
-        client_id: int,
-        put: Mapping[str, Any],
-        unset: Iterable[str] = (),
-        *,
-        only_if_absent: bool = False,
-        only_if_key: str | None = None,
-    ) -> Client | None:
-        with self._transaction("write"):
-            row = self._one("client_id", client_id)
-            if row is None or (only_if_key is not None and row.api_key != only_if_key):
-                return None
-            metadata = {**put, **row.metadata} if only_if_absent else {**row.metadata, **put}
-            for name in unset:
-                metadata.pop(name, None)
-            self._write(client_id, {"metadata": metadata})
-            return replace(row, metadata=metadata)
-
-    def delete(self, client_id: int) -> Client | None:
+    def delete(self, client_id: int) -> bool:
         gone = tombstone(client_id)
-        columns = {name: getattr(gone, name) for name in CLIENT_FIELDS if name != "client_id"}
-        return self.update(client_id, columns)
+        with self._transaction("write"):
+            blank = dict.fromkeys(self._columns(), None)
+            fresh = _encoded({name: getattr(gone, name) for name in CLIENT_FIELDS})
+            return self._write(client_id, {**blank, **fresh})
+
+    def _write(self, client_id: int, columns: Mapping[str, Any]) -> bool:
+        assignments = ", ".join(f"{name} = ?" for name in columns)
+        done = self._db.execute(
+            f"UPDATE clients SET {assignments} WHERE {_LIVE}", (*columns.values(), client_id, REVOKED)
+        )
+        return done.rowcount == 1
 
     def close(self) -> None:
         with self._errors("close"):
             self._db.close()
 
 
-def _statements(schema: str) -> list[str]:
-    bare = "\n".join(line.split("--")[0] for line in schema.splitlines())
-    return [statement for statement in (part.strip() for part in bare.split(";")) if statement]
+def _make_file(path: Path) -> None:
+    """Make the file its owner's alone before anything is in it; SQLite gives its companions the same mode."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE))
 
 
-def _create_private(path: Path) -> None:
-    """Make sure that the file, and with it what SQLite puts beside it, is its owner's alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE))
-    with suppress(PermissionError):  # somebody else's file that we may still use
-        path.chmod(FILE_MODE)
+def _client(row: sqlite3.Row) -> Client:
+    record = {name: row[name] for name in row.keys()}  # noqa: SIM118 - a Row iterates over its values
+    record.update({name: _parsed(record[name]) for name in _JSON_COLUMNS if name in record})
+    return client_from_record(record)
+
+
+def _parsed(text: object) -> Any:
+    """Return stored JSON; NULL and garbage read as None."""
+    try:
+        return json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _encoded(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values as they are stored. Raises ValueError for a column that rows do not have."""
+    unknown = set(columns).difference(CLIENT_FIELDS)
+    if unknown:
+        raise ValueError(f"clients have no column {', '.join(sorted(unknown))}")
+    return {name: json.dumps(value) if name in _JSON_COLUMNS else value for name, value in columns.items()}

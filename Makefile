@@ -1,0 +1,59 @@
+# Everything a person runs here; `make` alone lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+SLOW := e2e or interop or packaging
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-unit test-e2e test-interop test-packaging check bench clean
+
+help: ## Say what there is
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "HiveMind needs Python 3.10 or newer; there is no '$(PYTHON)' here."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "HiveMind needs Python 3.10 or newer; '$(PYTHON)' is older. Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Making $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "Could not make a virtual environment (on Debian: apt install python3-venv)."; exit 1; }
+
+$(VENV)/.installed-run: pyproject.toml | $(BIN)/python
+	@echo "Installing the hub and the satellite (first time only) ..."
+	@$(BIN)/python -m pip install --disable-pip-version-check -e '.[hub]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@echo "Installing what the tests need (first time only) ..."
+	@$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.installed-run
+
+run: $(VENV)/.installed-run ## Start a hub that answers; prints how to talk to it
+	@exec $(BIN)/hivemind-core listen --agent embedded --quick-start
+
+test: $(VENV)/.installed-dev ## Run every test, the slow suites too
+	@$(PYTEST)
+
+test-unit: $(VENV)/.installed-dev ## Run the quick tests only
+	@$(PYTEST) -m 'not ($(SLOW))'
+
+test-e2e: $(VENV)/.installed-dev ## Hub and satellites as separate processes
+	@$(PYTEST) -m e2e
+
+test-interop: $(VENV)/.installed-dev ## Released clients and hubs on the other side
+	@$(PYTEST) -m interop
+
+test-packaging: $(VENV)/.installed-dev ## Build and install the distributions
+	@$(PYTEST) -m packaging
+
+check: $(VENV)/.installed-dev ## Lint and types
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev ## Measure the hub beside the released one
+	@$(BIN)/python -m bench
+
+clean: ## Remove what was built and installed here
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

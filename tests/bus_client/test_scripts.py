@@ -1,0 +1,466 @@
+"""`hivemind-client` as a person or a program meets it: its own process, a real hub, private folders."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from helpers.link_hub import NODE_ID, LinkHub, derive, eventually
+from hivemind_bus_client import scripts
+from hivemind_bus_client.identity import NodeIdentity
+from hivemind_bus_client.psk_cache import PskCache
+
+KEY, PASSWORD = "an-access-key", "correct horse battery staple"
+
+
+@dataclass
+class Outcome:
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class Satellite:
+    """One account of a machine, and the command in it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = {
+            "PATH": os.environ.get("PATH", ""),
+            "HOME": str(home),
+            "LANG": "C.UTF-8",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    @property
+    def folder(self) -> Path:
+        return self.home / ".config" / "hivemind"
+
+    @property
+    def identity(self) -> NodeIdentity:
+        return NodeIdentity(self.folder / "_identity.json")
+
+    def set_up(self, hub: LinkHub, key: str = KEY, password: str = PASSWORD) -> None:
+        """As set-identity and one earlier connection leave it, without spending their time."""
+        identity = self.identity
+        identity.access_key, identity.password, identity.public_key = key, password, "PEM"
+        identity.default_master, identity.default_port = "ws://127.0.0.1", hub.port
+        identity.save()
+        PskCache(identity.noise_key).save(key, NODE_ID, derive(password, NODE_ID))
+
+    async def start(self, *arguments: str, **options):
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "hivemind_bus_client.scripts",
+            *arguments,
+            env=self.environment,
+            **{**dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE), **options},
+        )
+
+    async def run(self, *arguments: str, stdin: str = "") -> Outcome:
+        process = await self.start(*arguments)
+        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 30)
+        return Outcome(process.returncode or 0, out.decode(), err.decode())
+
+
+@pytest.fixture
+def satellite(tmp_path):
+    return Satellite(tmp_path)
+
+
+@pytest.fixture
+async def hub():
+    async with LinkHub({KEY: PASSWORD}) as running:
+        yield running
+
+
+@pytest.fixture
+def invoke(tmp_path, monkeypatch):
+    """Run a command in this process, for what needs no hub."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+    def run(*arguments: str):
+        return CliRunner().invoke(scripts.hmclient_cmds, arguments)
+
+    return run
+
+
+def one_line_error(outcome: Outcome) -> str:
+    """The error of a command that failed as all of them must: one line, exit code 1, nothing on stdout after."""
+    lines = outcome.stderr.strip().splitlines()
+    assert outcome.exit_code == 1, outcome
+    assert lines[-1].startswith("Error: ")
+    assert sum(line.startswith("Error: ") for line in lines) == 1
+    assert "Traceback" not in outcome.stderr
+    return lines[-1]
+
+
+# --- set-identity
+
+
+def test_the_first_set_identity_makes_keys_and_says_where(invoke, tmp_path):
+    result = invoke("set-identity", "--key", "k", "--password", "p", "--siteid", "kitchen")
+    path = tmp_path / "hivemind" / "_identity.json"
+    assert result.exit_code == 0
+    assert result.stdout.startswith("PUBKEY: -----BEGIN PUBLIC KEY-----\n")
+    assert result.stdout.endswith(f"-----END PUBLIC KEY-----\nidentity saved: {path}\n")
+    stored = json.loads(path.read_text())
+    assert stored["secret_key"] == "HiveMindComs.pem"
+    assert (stored["access_key"], stored["password"], stored["site_id"]) == ("k", "p", "kitchen")
+    for name in os.listdir(path.parent):
+        assert stat.S_IMODE(os.stat(path.parent / name).st_mode) == 0o600
+
+
+def test_later_ones_change_what_is_given_and_nothing_else(invoke, tmp_path):
+    invoke("set-identity", "--key", "k", "--password", "p", "--host", "wss://hub ")
+    result = invoke("set-identity", "--port", "5700")
+    path = tmp_path / "hivemind" / "_identity.json"
+    assert result.stdout == f"identity saved: {path}\n"
+    stored = json.loads(path.read_text())
+    assert (stored["default_master"], stored["default_port"]) == ("wss://hub", 5700)
+    assert (stored["access_key"], stored["password"]) == ("k", "p")
+    invoke("set-identity", "--host", "other")
+    stored = json.loads(path.read_text())
+    assert (stored["default_master"], stored["default_port"]) == ("ws://other", 5700)
+
+
+def test_a_new_password_drops_the_keys_derived_from_the_old(invoke, tmp_path):
+    invoke("set-identity", "--key", "k", "--password", "p")
+    identity = NodeIdentity()
+    PskCache(identity.noise_key).save("k", "node", bytes(32))
+    invoke("set-identity", "--password", "p", "--siteid", "x")
+    assert PskCache(identity.noise_key).load("k", "node")
+    invoke("set-identity", "--password", "q")
+    assert PskCache(identity.noise_key).load("k", "node") is None
+
+
+def test_an_application_gets_a_file_of_its_own(invoke, tmp_path):
+    invoke("set-identity", "--key", "shared")
+    invoke("--app", "sat", "set-identity", "--key", "own")
+    assert NodeIdentity(app_name="sat").access_key == "own"
+    assert NodeIdentity().access_key == "shared"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "please set at least one of key/password/siteid/host[/port]"),
+        (["--port", "5678"], "give --host too"),
+        (["--host", "http://hub"], "host 'http://hub'"),
+        (["--host", "hub", "--port", "70000"], "port 70000"),
+    ],
+)
+def test_set_identity_says_what_is_wrong_and_stores_nothing(invoke, tmp_path, arguments, text):
+    result = invoke("set-identity", *arguments)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert text in result.stderr
+    assert not (tmp_path / "hivemind").exists()
+
+
+def test_a_damaged_identity_is_named_and_kept(invoke, tmp_path):
+    (tmp_path / "hivemind").mkdir()
+    (tmp_path / "hivemind" / "_identity.json").write_text("{")
+    result = invoke("set-identity", "--key", "k")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "_identity.json" in result.stderr
+    assert (tmp_path / "hivemind" / "_identity.json").read_text() == "{"
+
+
+# --- the others, without a hub
+
+
+def test_no_command_and_an_unknown_one_show_the_usage(invoke):
+    assert invoke().exit_code == 2
+    result = invoke("nosuch")
+    assert result.exit_code == 2
+    assert "No such command 'nosuch'" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["terminal", "send-mycroft", "test-identity"])
+def test_without_an_identity_every_command_says_what_to_do(invoke, command):
+    arguments = ["--msg", "x"] if command == "send-mycroft" else []
+    result = invoke(command, *arguments)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: NodeIdentity not set, please pass key and password or call 'hivemind-client set-identity'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "--msg"),
+        (["--msg", "x", "--payload", "{"], "--payload is not JSON"),
+        (["--msg", "x", "--payload", "[1]"], "JSON object"),
+    ],
+)
+def test_arguments_are_checked_before_connecting(invoke, arguments, text):
+    result = invoke("send-mycroft", "--key", "k", "--password", "p", "--host", "192.0.2.1", *arguments)
+    assert result.exit_code == 1
+    assert text in result.stderr
+
+
+def test_forgetting_a_server(invoke):
+    assert "host not set" in invoke("forget-server").stderr
+    NodeIdentity().pin_noise_key("hub:5678", "ab")
+    result = invoke("forget-server", "--host", "ws://other")
+    assert result.stdout == "no pinned key for other:5678\npinned servers: hub:5678\n"
+    result = invoke("forget-server", "--host", "hub")
+    assert result.stdout == ("forgot pinned key for hub:5678\nthe next connection will trust and pin the key it sees\n")
+    assert invoke("forget-server", "--host", "hub").stdout.endswith("pinned servers: none\n")
+
+
+def test_new_rsa_keys(invoke, tmp_path):
+    invoke("set-identity", "--key", "k")
+    old = NodeIdentity().public_key
+    result = invoke("reset-pgp")
+    assert result.stdout.startswith(f"PUBKEY: {NodeIdentity().public_key}\nidentity saved: ")
+    assert NodeIdentity().public_key != old
+
+
+def test_a_failure_nobody_thought_of_is_one_line_too(invoke, monkeypatch):
+    def broken(*_, **__):
+        raise KeyError("odd")
+
+    monkeypatch.setattr(scripts, "NodeIdentity", broken)
+    result = invoke("reset-pgp")
+    assert (result.exit_code, result.stderr) == (1, "Error: KeyError: 'odd'\n")
+    assert isinstance(invoke("--debug", "reset-pgp").exception, KeyError)
+
+
+# --- test-identity
+
+
+async def test_an_identity_that_works(satellite, hub):
+    satellite.set_up(hub)
+    outcome = await satellite.run("test-identity")
+    assert outcome == Outcome(0, "== Identity successfully connected to HiveMind!\n", "")
+
+
+async def test_a_wrong_key_says_so_at_once(satellite, hub):
+    satellite.set_up(hub, key="unknown")
+    error = one_line_error(await satellite.run("test-identity"))
+    assert error.startswith("Error: HiveMind refused this identity: The hub does not know this access key.")
+    assert "hivemind-core add-client" in error
+
+
+async def test_a_wrong_password_says_so_at_once(satellite, hub):
+    satellite.set_up(hub)
+    error = one_line_error(await satellite.run("test-identity", "--password", "wrong"))
+    assert "The password does not match" in error
+    assert hub.connections == 1
+    assert PskCache(satellite.identity.noise_key).load(KEY, NODE_ID)  # the stored password is still right
+
+
+async def test_another_hub_at_the_address_says_so(satellite, hub):
+    satellite.set_up(hub)
+    satellite.identity.pin_noise_key(f"127.0.0.1:{hub.port}", "ab" * 32)
+    error = one_line_error(await satellite.run("test-identity"))
+    assert "presents another key" in error
+    assert "hivemind-client forget-server" in error
+
+
+async def test_another_device_with_this_key_says_so(satellite, hub):
+    satellite.set_up(hub)
+    hub.pins[KEY] = bytes(range(32))
+    error = one_line_error(await satellite.run("test-identity"))
+    assert "from another device" in error
+
+
+async def test_nobody_there_says_so_in_time(satellite, hub):
+    satellite.set_up(hub)
+    await hub.stop()
+    outcome = await satellite.run("test-identity", "--timeout", "0.5")
+    error = one_line_error(outcome)
+    assert error.startswith("Error: could not reach HiveMind within 0.5s. Nothing answers at the hub's address.")
+    assert "Trying for 0.5 s" in outcome.stderr
+    await hub.start()
+
+
+# --- send-mycroft
+
+SEND = ("send-mycroft", "--msg", "recognizer_loop:utterance", "--payload", '{"utterances": ["hello"]}')
+
+
+async def test_sending_a_message(satellite, hub):
+    satellite.set_up(hub)
+    assert await satellite.run(*SEND) == Outcome(0, "== connected to HiveMind\n", "")
+    assert hub.received[0].body["data"] == {"utterances": ["hello"]}
+    await satellite.run(*SEND, "--siteid", "attic")
+    assert hub.received[1].body["context"]["session"]["site_id"] == "attic"
+
+
+async def test_a_denial_is_told_with_its_cure(satellite, hub):
+    satellite.set_up(hub)
+    hub.denied_types.add("mycroft.stop")
+    outcome = await satellite.run("send-mycroft", "--msg", "mycroft.stop")
+    assert outcome.stdout == "== connected to HiveMind\n"
+    assert one_line_error(outcome) == (
+        "Error: the hub denied mycroft.stop: mycroft.stop not in allowed_types. "
+        "On the hub run `hivemind-core allow-msg mycroft.stop 4`."
+    )
+
+
+async def test_the_command_needs_no_identity_file(satellite, hub):
+    options = ("--key", KEY, "--password", PASSWORD, "--host", "127.0.0.1", "--port", str(hub.port))
+    outcome = await satellite.run(*SEND, *options)
+    assert (outcome.exit_code, outcome.stderr) == (0, "")
+    assert satellite.identity.password is None
+
+
+# --- terminal with lines from a program
+
+
+async def test_the_answers_to_piped_lines_are_waited_for(satellite, hub):
+    satellite.set_up(hub)
+
+    async def take_time(peer, message):
+        await asyncio.sleep(0.2)
+        await hub.speak(peer, message)
+
+    hub.answer = take_time
+    outcome = await satellite.run("terminal", stdin="one\n\n  two  \n")
+    assert outcome == Outcome(0, "== connected to HiveMind\n>  you said one\n>  you said two\n", "")
+
+
+async def test_no_input_ends_quietly(satellite, hub):
+    satellite.set_up(hub)
+    assert await satellite.run("terminal") == Outcome(0, "== connected to HiveMind\n", "")
+
+
+async def test_denied_lines_are_told_and_end_in_failure(satellite, hub):
+    satellite.set_up(hub)
+    hub.denied_types.add("recognizer_loop:utterance")
+    outcome = await satellite.run("terminal", stdin="hello\n")
+    assert outcome.exit_code == 1
+    assert "the hub denied recognizer_loop:utterance" in outcome.stderr
+    assert "hivemind-core allow-msg recognizer_loop:utterance 4" in outcome.stderr
+
+
+async def test_what_others_say_cannot_steer_the_terminal(satellite, hub):
+    satellite.set_up(hub)
+    outcome = await satellite.run("terminal", stdin="\x1b[2Jx\n")
+    assert outcome.stdout.splitlines()[-1] == ">  you said  [2Jx"
+
+
+# --- terminal with a person
+
+
+class Person:
+    """Sits at a terminal in which the command runs."""
+
+    def __init__(self, satellite: Satellite) -> None:
+        self.satellite = satellite
+        self.seen = ""
+
+    async def __aenter__(self) -> Person:
+        import pty
+
+        self.master, slave = pty.openpty()
+        self.satellite.environment["TERM"] = "xterm"
+        self.process = await self.satellite.start("terminal", stdin=slave, stdout=slave, stderr=slave)
+        os.close(slave)
+        asyncio.get_running_loop().add_reader(self.master, self._read)
+        return self
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self.master, 4096)
+        except OSError:
+            data = b""
+        if not data:
+            asyncio.get_running_loop().remove_reader(self.master)
+        self.seen += data.decode(errors="replace")
+
+    async def __aexit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_reader(self.master)
+        os.close(self.master)
+        if self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+    async def sees(self, text: str) -> None:
+        try:
+            await eventually(lambda: text in self.seen)
+        except AssertionError:
+            raise AssertionError(f"{text!r} is not in {self.seen!r}") from None
+        self.seen = self.seen.split(text, 1)[1]
+
+    def types(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    async def is_done(self) -> int:
+        return await asyncio.wait_for(self.process.wait(), 15)
+
+
+async def test_a_person_talks_and_leaves(satellite, hub):
+    satellite.set_up(hub)
+    async with Person(satellite) as person:
+        await person.sees("== connected to HiveMind")
+        await person.sees("Utterance:")
+        person.types("hello pty\n")
+        await person.sees(">  you said hello pty")
+        await person.sees("Utterance:")
+        person.types("\x04")
+        assert await person.is_done() == 0
+        assert "Traceback" not in person.seen
+    history = satellite.home / ".local" / "state" / "hivemind" / "terminal_history"
+    assert "hello pty" in history.read_text()
+    assert stat.S_IMODE(history.stat().st_mode) == 0o600
+
+
+async def test_ctrl_c_leaves_too(satellite, hub):
+    satellite.set_up(hub)
+    async with Person(satellite) as person:
+        await person.sees("Utterance:")
+        person.process.send_signal(signal.SIGINT)
+        assert await person.is_done() == 0
+
+
+async def test_an_answer_does_not_destroy_the_line_being_typed(satellite, hub):
+    satellite.set_up(hub)
+    async with Person(satellite) as person:
+        await person.sees("Utterance:")
+        person.types("half a li")
+        await person.sees("half a li")
+        await hub.peers[0].tell("speak", {"utterance": "by the way"})
+        await person.sees("\r\x1b[K")
+        await person.sees(">  by the way")
+        await person.sees("Utterance:half a li")
+        person.types("ne\n")
+        await person.sees(">  you said half a line")
+
+
+async def test_a_restart_of_the_hub_is_shown(satellite, hub):
+    satellite.set_up(hub)
+    async with Person(satellite) as person:
+        await person.sees("Utterance:")
+        await hub.kill()
+        await person.sees("reconnecting")
+        person.types("too early\n")
+        await person.sees("not sent: ")
+        await hub.start()
+        await person.sees("connected again")
+        person.types("now\n")
+        await person.sees(">  you said now")
+
+
+async def test_a_refusal_meanwhile_ends_it(satellite, hub):
+    satellite.set_up(hub)
+    async with Person(satellite) as person:
+        await person.sees("Utterance:")
+        del hub.clients[KEY]
+        await hub.peers[0].close(1008, "invalid api key")
+        await person.sees("Error: HiveMind refused this identity: The hub does not know this access key.")
+        assert await person.is_done() == 1

@@ -1,0 +1,64 @@
+"""Every test has its own home, and reaches nothing but this machine unless it is marked as one that must."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import random
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NETWORKED = ("interop", "packaging")
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Point HOME and the XDG folders into the test's own folder."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("CONFIG", "DATA", "STATE", "CACHE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+    return home
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed() -> None:
+    """Make `random` repeatable."""
+    random.seed(5678)
+
+
+def _is_local(address: Any) -> bool:
+    if not isinstance(address, tuple):
+        return True  # a unix socket
+    host = address[0].decode() if isinstance(address[0], bytes) else str(address[0])
+    if host in ("", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.split("%")[0]).is_loopback or host == "0.0.0.0"
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def only_this_machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse connections to other machines, and questions to a name server."""
+    if any(request.node.get_closest_marker(name) for name in NETWORKED):
+        return
+    connect, resolve = socket.socket.connect, socket.getaddrinfo
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        if self.type == socket.SOCK_STREAM and not _is_local(address):
+            raise OSError(errno.ENETUNREACH, f"tests reach only this machine, not {address}")
+        connect(self, address)
+
+    def guarded_resolve(host: Any, *rest: Any, **named: Any) -> Any:
+        if host is not None and not _is_local((host,)):
+            raise socket.gaierror(socket.EAI_NONAME, f"a test tried to look up {host!r}")
+        return resolve(host, *rest, **named)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_resolve)

@@ -1,0 +1,261 @@
+"""The clients in memory: what others changed is noticed, what is written here is seen here at once."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hivemind_core.clients import REVOKED, Client
+from hivemind_core.config import Config, ConfigError, load_config
+from hivemind_core.database import ClientDatabase, open_database
+from hivemind_core.storage import DuplicateKey, StorageError
+from hivemind_core.storage.sqlite import SQLiteStore
+
+
+class CountingStore(SQLiteStore):
+    """Counts how often everything is read."""
+
+    loads = 0
+
+    def load(self) -> list[Client]:
+        self.loads += 1
+        return super().load()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "clients.db"
+
+
+@pytest.fixture
+def db(path: Path) -> Iterator[ClientDatabase]:
+    with closing(ClientDatabase(CountingStore(path))) as database:
+        yield database
+
+
+@pytest.fixture
+def other(path: Path, db: ClientDatabase) -> Iterator[ClientDatabase]:
+    """What another process has open."""
+    with closing(ClientDatabase(SQLiteStore(path))) as database:
+        yield database
+
+
+def loads(db: ClientDatabase) -> int:
+    assert isinstance(db.store, CountingStore)
+    return db.store.loads
+
+
+def test_a_client_is_found_by_key_and_by_id(db: ClientDatabase) -> None:
+    kitchen, bedroom = db.add(Client(0, "a", "kitchen")), db.add(Client(0, "b"))
+    assert (db.by_key("a"), db.by_id(1), db.by_key("b"), db.by_id(2)) == (kitchen, kitchen, bedroom, bedroom)
+    assert (db.by_key("c"), db.by_id(3)) == (None, None)
+    assert (db.all(), len(db)) == ([kitchen, bedroom], 2)
+
+
+def test_what_is_stored_is_there_when_it_is_opened(path: Path, db: ClientDatabase) -> None:
+    row = db.add(Client(0, "a", password="p"))
+    with closing(ClientDatabase(SQLiteStore(path))) as again:
+        assert again.by_key("a") == row
+
+
+@pytest.mark.parametrize("key", ["", REVOKED])
+def test_some_texts_cannot_be_an_access_key(db: ClientDatabase, key: str) -> None:
+    with pytest.raises(ValueError, match="cannot be an access key"):
+        db.add(Client(0, key))
+    assert len(db) == 0
+
+
+def test_a_key_that_another_process_gave_away_meanwhile_is_refused(db: ClientDatabase, other: ClientDatabase) -> None:
+    other.add(Client(0, "a", "theirs"))
+    with pytest.raises(DuplicateKey):
+        db.add(Client(0, "a", "ours"))
+    assert db.refresh() == {1}
+    assert [row.name for row in db.all()] == ["theirs"]
+
+
+def test_of_rows_with_one_key_the_oldest_counts(path: Path, db: ClientDatabase, other: ClientDatabase) -> None:
+    first = db.add(Client(0, "a"))
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("INSERT INTO clients (client_id, api_key) VALUES (5, 'a')")
+        raw.commit()
+    db.refresh()
+    assert db.by_key("a") == first
+
+
+# own writes
+
+
+def test_own_writes_are_seen_at_once_and_not_read_again(db: ClientDatabase) -> None:
+    db.add(Client(0, "a"))
+    db.update(1, {"name": "kitchen", "allowed_types": ["x"]})
+    db.patch_metadata(1, {"role": "guest"})
+    db.touch([1, 9], 5.0)
+    expected = Client(1, "a", "kitchen", allowed_types=("x",), last_seen=5.0, metadata={"role": "guest"})
+    assert db.by_key("a") == db.by_id(1) == expected
+    assert db.refresh() == set()
+    assert loads(db) == 1
+
+
+def test_a_deleted_client_is_gone_at_once(db: ClientDatabase) -> None:
+    db.add(Client(0, "a"))
+    assert db.delete(1)
+    assert not db.delete(1)
+    assert (db.by_key("a"), db.by_key(REVOKED), db.by_id(1), len(db)) == (None, None, None, 0)
+
+
+def test_a_change_of_the_key_moves_the_client(db: ClientDatabase) -> None:
+    db.add(Client(0, "a"))
+    db.add(Client(0, "z"))
+    row = db.update(1, {"api_key": "b"})
+    assert (db.by_key("a"), db.by_key("b")) == (None, row)
+    assert [one.client_id for one in db.all()] == [1, 2]
+
+
+def test_records_handed_out_stay_as_they_were(db: ClientDatabase) -> None:
+    before = db.add(Client(0, "a", metadata={"x": 1}))
+    db.update(1, {"name": "kitchen"})
+    db.patch_metadata(1, {"x": 2})
+    assert (before.name, before.metadata) == ("HiveMind-Node-0", {"x": 1})
+
+
+# others' writes
+
+
+def test_nothing_is_read_while_nobody_writes(db: ClientDatabase, other: ClientDatabase) -> None:
+    for _ in range(3):
+        assert db.refresh() == set()
+    assert loads(db) == 1
+
+
+def test_what_others_wrote_is_taken_in_and_named(db: ClientDatabase, other: ClientDatabase) -> None:
+    for key in ("a", "b", "c"):
+        db.add(Client(0, key))
+    other.refresh()
+    other.update(1, {"name": "kitchen"})
+    other.delete(2)
+    other.add(Client(0, "d"))
+    assert db.refresh() == {1, 2, 4}
+    assert [row.api_key for row in db.all()] == ["a", "c", "d"]
+    assert db.refresh() == set()
+
+
+def test_what_came_with_a_write_of_ours_is_named_too(db: ClientDatabase, other: ClientDatabase) -> None:
+    """Else a live connection would keep the rights it has just lost."""
+    db.add(Client(0, "a"))
+    other.refresh()
+    other.update(1, {"is_admin": True})
+    db.touch([1], 5.0)
+    db.update(1, {"name": "kitchen"})
+    row = db.by_id(1)
+    assert row is not None
+    assert row.is_admin
+    assert db.refresh() == {1}
+
+
+def test_a_client_others_deleted_stays_deleted_and_is_named(db: ClientDatabase, other: ClientDatabase) -> None:
+    db.add(Client(0, "a"))
+    other.refresh()
+    other.delete(1)
+    assert db.update(1, {"last_seen": 5.0}) is None
+    assert db.patch_metadata(1, {"noise_psk": "00"}, only_if_key="a") is None
+    db.touch([1], 6.0)
+    assert db.refresh() == {1}
+    assert db.by_key("a") is None
+
+
+def test_a_failed_refresh_leaves_everything_as_it_was(
+    db: ClientDatabase, other: ClientDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = other.add(Client(0, "a"))
+
+    def fail() -> list[Client]:
+        raise StorageError("no")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(db.store, "load", fail)
+        with pytest.raises(StorageError):
+            db.refresh()
+    assert db.by_key("a") is None
+    assert db.refresh() == {1}
+    assert db.by_key("a") == row
+
+
+# metadata
+
+
+def test_metadata_is_changed_key_by_key(db: ClientDatabase, other: ClientDatabase) -> None:
+    """The released hub wrote the whole row back: a pin written meanwhile was erased."""
+    db.add(Client(0, "a", metadata={"keep": [1], "drop": 1}))
+    other.patch_metadata(1, {"intercom_pubkey": "PEM"})
+    assert db.patch_metadata(1, {"noise_psk": "00"}, ["drop", "absent"]) == {
+        "keep": [1],
+        "intercom_pubkey": "PEM",
+        "noise_psk": "00",
+    }
+
+
+def test_only_if_absent_keeps_what_is_there(db: ClientDatabase, other: ClientDatabase) -> None:
+    db.add(Client(0, "a"))
+    other.patch_metadata(1, {"noise_pubkey": "first"})
+    patched = db.patch_metadata(1, {"noise_pubkey": "second", "x": 1}, only_if_absent=True)
+    assert patched == {"noise_pubkey": "first", "x": 1}
+
+
+def test_only_if_key_wants_the_row_to_be_the_same_client(db: ClientDatabase) -> None:
+    db.add(Client(0, "a"))
+    assert db.patch_metadata(1, {"x": 1}, only_if_key="b") is None
+    assert db.patch_metadata(1, {"x": 1}, only_if_key="a") == {"x": 1}
+    assert db.patch_metadata(9, {"x": 1}) is None
+
+
+# opening
+
+
+def config(**database: Any) -> Config:
+    return Config(path=Path("server.json"), **database)
+
+
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [
+        ({}, ".local/share/hivemind-core/clients.db"),
+        ({"name": "mine", "subfolder": "sub"}, ".local/share/sub/mine.db"),
+        ({"db_path": "~/elsewhere.sqlite"}, "elsewhere.sqlite"),
+    ],
+)
+def test_the_file_is_where_the_released_hub_has_it(own_home: Path, options: dict[str, str], where: str) -> None:
+    open_database(config(database=options)).close()
+    print([*own_home.rglob("*")], __import__("os").environ["XDG_DATA_HOME"], __import__("hivemind_core.config").config.data_dir())
+    assert (own_home / where).is_file()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "reason"),
+    [
+        ({"database_module": "hivemind-json-db-plugin"}, "migrate-db --from hivemind-json-db-plugin"),
+        ({"database_module": "hivemind-redis-db-plugin"}, "reads only: hivemind-sqlite-db-plugin"),
+        ({"database": {"password": "secret"}}, "encrypted"),
+        ({"database": {"name": 5}}, "`name` of the client database must be a text"),
+    ],
+)
+def test_what_cannot_be_opened_is_refused_and_nothing_is_made(
+    own_home: Path, chosen: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        open_database(config(**chosen))
+    assert list(own_home.iterdir()) == []
+
+
+def test_clients_in_json_are_not_passed_over_in_silence(own_home: Path) -> None:
+    folder = own_home / ".local/share/hivemind-core"
+    folder.mkdir(parents=True)
+    (folder / "clients.json").write_text("{}")
+    with pytest.raises(ConfigError, match="clients.json, and this hub reads only SQLite"):
+        open_database(load_config())
+    (folder / "clients.db").touch()
+    open_database(load_config()).close()

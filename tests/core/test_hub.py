@@ -1,0 +1,463 @@
+"""The hub with real links, a real database and a clock that stands still; no sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hivemind_bus_client.link import Opened
+from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
+from hivemind_core.bus_events import fingerprint
+from hivemind_core.config import Config
+from hivemind_core.hub import MAX_HANDSHAKES
+from hivemind_core.storage import StorageError
+from hivemind_core.testing import MemoryHive, MemorySatellite
+from hivemind_core.workers import Busy
+
+
+def parrot(message: Message) -> Message | None:
+    """Answer an utterance the way a skill does."""
+    if message.msg_type != "recognizer_loop:utterance":
+        return None
+    return message.reply("speak", {"utterance": f"you said {message.data['utterances'][0]}"})
+
+
+@pytest.fixture
+async def hive() -> AsyncIterator[MemoryHive]:
+    async with MemoryHive() as running:
+        running.agent.respond = parrot
+        yield running
+
+
+# --- a conversation -----------------------------------------------------------------------------------------
+
+
+async def test_an_utterance_is_answered(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen")
+    kitchen.say("hello")
+    await hive.settle()
+    assert kitchen.heard == ["you said hello"]
+
+
+async def test_two_satellites_hear_only_their_own_answers(hive: MemoryHive) -> None:
+    kitchen, hall = await hive.join("kitchen"), await hive.join("hall")
+    for turn in range(5):
+        kitchen.say(f"k{turn}")
+        hall.say(f"h{turn}")
+    await hive.settle()
+    assert kitchen.heard == [f"you said k{turn}" for turn in range(5)]
+    assert hall.heard == [f"you said h{turn}" for turn in range(5)]
+
+
+async def test_what_the_agent_sees_is_stamped_and_cannot_be_forged(hive: MemoryHive) -> None:
+    victim, kitchen = await hive.join("hall"), await hive.join("kitchen", lang="pt-PT")
+    forged = {"source": victim.peer_id, "peer": victim.peer_id, "destination": victim.peer_id, "mine": 1}
+    kitchen.emit("recognizer_loop:utterance", {"utterances": ["x"]}, {**forged, "session": {"session_id": "default"}})
+    await hive.settle()
+    [seen] = hive.agent.of_type("recognizer_loop:utterance")
+    assert seen.context["source"] == seen.context["peer"] == kitchen.peer_id
+    assert seen.context["destination"] == "hivemind"
+    assert seen.context["mine"] == 1
+    assert seen.context["session"] == {"session_id": f"{kitchen.peer.namespace}:default", "lang": "pt-PT"}
+    assert victim.heard == []
+
+
+async def test_an_answer_carries_the_session_the_satellite_knows(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen")
+    kitchen.emit("recognizer_loop:utterance", {"utterances": ["x"]}, {"session": {"session_id": "user-7"}})
+    await hive.settle()
+    [speak] = [bus for bus in kitchen.bus_messages if bus.msg_type == "speak"]
+    assert speak.context["session"]["session_id"] == "user-7"
+    assert speak.context["source"] == "hive"
+    assert kitchen.messages[-1].source_peer == kitchen.peer_id
+
+
+async def test_an_admin_speaks_in_the_bare_session(hive: MemoryHive) -> None:
+    admin = await hive.join("boss", client=hive.add_client("boss", is_admin=True))
+    admin.emit("recognizer_loop:utterance", {"utterances": ["x"]}, {"session": {"session_id": "default"}})
+    await hive.settle()
+    assert hive.agent.of_type("recognizer_loop:utterance")[0].context["session"]["session_id"] == "default"
+
+
+async def test_answers_find_their_way_by_destination_only(hive: MemoryHive) -> None:
+    kitchen, hall = await hive.join("kitchen"), await hive.join("hall")
+    both = [kitchen.peer_id, hall.peer_id, "nobody", 5]
+    hive.agent.deliver(Message("speak", {"utterance": "to both"}, {"destination": both, "source": "skills"}))
+    hive.agent.deliver(Message("speak", {"utterance": "to none"}, {"peer": kitchen.peer_id}))
+    hive.agent.deliver(Message("speak", {"utterance": "request"}, {"source": hall.peer_id, "destination": both}))
+    await hive.settle()
+    assert kitchen.heard == hall.heard == ["to both"]
+
+
+async def test_a_twin_is_not_delivered_twice(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen")
+    data, context = {"utterance": "once"}, {"destination": kitchen.peer_id}
+    hive.agent.deliver(Message("ovos.utterance.speak", data, dict(context)))
+    hive.agent.deliver(Message("speak", data, {**context, "_namespace_compat_twin": True}))
+    await hive.settle()
+    assert [bus.msg_type for bus in kitchen.bus_messages] == ["ovos.utterance.speak"]
+
+
+# --- denials ------------------------------------------------------------------------------------------------
+
+
+async def test_a_type_that_is_not_allowed_is_denied_with_the_cure(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen")
+    kitchen.emit("mycroft.stop")
+    kitchen.say("still here")
+    await hive.settle()
+    [denial] = kitchen.denials
+    assert (denial["denied_type"], denial["code"]) == ("mycroft.stop", "acl_disallowed_type")
+    assert "allow-msg mycroft.stop" in denial["reason"]
+    assert "recognizer_loop:utterance" not in str(denial)
+    assert kitchen.heard == ["you said still here"]
+
+
+async def test_an_agent_that_is_away_is_said_to_be(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen")
+    hive.agent.available = False
+    kitchen.say("hello")
+    await hive.settle()
+    assert kitchen.denials[0]["code"] == "backend_unavailable"
+    hive.agent.available = True
+    kitchen.say("again")
+    await hive.settle()
+    assert kitchen.heard == ["you said again"]
+
+
+@pytest.mark.parametrize(
+    ("data", "context"),
+    [
+        ({}, {"session": {"lang": 5}}),
+        ({}, {"session": {"context": "text"}}),
+        ({}, {"session": {"active_skills": 5}}),
+        ({}, {"session": {"utterance_states": []}}),
+    ],
+)
+async def test_what_would_harm_the_bus_does_not_reach_it(
+    hive: MemoryHive, data: dict[str, Any], context: dict[str, Any]
+) -> None:
+    kitchen = await hive.join("kitchen")
+    kitchen.emit("recognizer_loop:utterance", data, context)
+    await hive.settle()
+    assert kitchen.denials[0]["code"] == "malformed_payload"
+    assert hive.agent.of_type("recognizer_loop:utterance") == []
+
+
+async def test_a_session_that_is_no_object_is_replaced_by_the_announced_one(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen", lang="de-DE")
+    kitchen.emit("recognizer_loop:utterance", {"utterances": ["x"]}, {"session": "text"})
+    await hive.settle()
+    assert hive.agent.of_type("recognizer_loop:utterance")[0].context["session"]["lang"] == "de-DE"
+
+
+async def test_binary_data_is_denied_clearly_while_nothing_handles_it(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen")
+    kitchen.send(HiveMessage(HiveMessageType.BINARY, b"\x00\x01", bin_type=1))
+    await hive.settle()
+    assert kitchen.denials == [
+        {
+            "denied_type": "binary",
+            "code": "no_binary_handler",
+            "reason": "This hub has no handler for binary data.",
+            "data": {"bin_type": "1"},
+        }
+    ]
+
+
+async def test_a_denied_hello_keeps_the_connection(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen")
+    kitchen.send(HiveMessage(HiveMessageType.HELLO, {"session": "text"}))
+    kitchen.say("hi")
+    await hive.settle()
+    assert kitchen.denials[0]["denied_type"] == "hello"
+    assert kitchen.heard == ["you said hi"]
+
+
+async def test_a_fault_in_the_hub_ends_one_connection_and_no_other(
+    hive: MemoryHive, caplog: pytest.LogCaptureFixture
+) -> None:
+    kitchen, hall = await hive.join("kitchen"), await hive.join("hall")
+
+    def broken(message: Message) -> Message | None:
+        raise RuntimeError("boom") if message.data.get("utterances") == ["crash"] else LookupError("unused")
+
+    hive.agent.respond = broken
+    kitchen.say("crash")
+    await hive.settle()
+    assert kitchen.closed == (1011, "internal error handling bus")
+    assert "boom" in caplog.text
+    hive.agent.respond = parrot
+    hall.say("fine")
+    await hive.settle()
+    assert hall.heard == ["you said fine"]
+
+
+# --- before a session ---------------------------------------------------------------------------------------
+
+
+async def test_nothing_but_greeting_and_offer_before_the_session(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen", password="wrong")
+    assert kitchen.refused is not None
+    assert kitchen.refused.code == "wrong_password"
+    hive.agent.deliver(Message("speak", {"utterance": "secret"}, {"destination": kitchen.peer_id}))
+    await hive.settle()
+    assert kitchen.messages == []
+    assert hive.agent.received == []
+
+
+async def test_a_clear_hello_is_refused_and_registers_nobody(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen", password="wrong")
+    hive.hub.receive(kitchen.peer, HiveMessage(HiveMessageType.HELLO, {"pubkey": "PEM"}).serialize())
+    await hive.settle()
+    assert kitchen.closed == (1008, "invalid message")
+    assert len(hive.hub.peers) == 0
+    assert "intercom_pubkey" not in hive.db.all()[0].metadata
+
+
+async def test_a_handshake_that_is_not_finished_is_ended(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen", password="wrong")
+    hive.clock.advance(29)
+    hive.hub.tick()
+    assert kitchen.closed is None
+    hive.clock.advance(1)
+    hive.hub.tick()
+    assert kitchen.closed == (1013, "handshake timed out")
+
+
+async def test_a_frame_after_the_end_does_nothing(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen")
+    kitchen.link.send(HiveMessage("bus", Message("recognizer_loop:utterance", {"utterances": ["late"]})))
+    late = kitchen.link.frames_to_send()
+    kitchen.leave()
+    hive.hub.receive(kitchen.peer, late[0])
+    assert hive.agent.utterances == []
+
+
+async def test_too_many_unfinished_handshakes_are_turned_away(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen", password="wrong")
+    hive.hub._handshaking.update(replace(kitchen.peer) for _ in range(MAX_HANDSHAKES))
+    refusal = await hive.hub.identify("whatever")
+    assert getattr(refusal, "code", None) == "busy"
+
+
+async def test_a_full_key_queue_is_busy_not_wrong(hive: MemoryHive) -> None:
+    async def full(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        raise Busy
+
+    hive.hub.workers.derive = full  # type: ignore[method-assign]
+    kitchen = await hive.join("kitchen")
+    assert kitchen.closed == (1013, "busy, try again later")
+
+
+# --- keys and pins ------------------------------------------------------------------------------------------
+
+
+def opened(satellite: MemorySatellite) -> list[str]:
+    return [event.pattern for event in satellite.events if isinstance(event, Opened)]
+
+
+async def test_the_second_connection_uses_the_pinned_key_and_the_stored_psk(hive: MemoryHive) -> None:
+    row = hive.add_client("kitchen")
+    kitchen = await hive.join("kitchen", client=row)
+    stored = hive.db.by_id(row.client_id)
+    assert stored is not None
+    assert set(stored.metadata) == {"noise_psk", "noise_psk_for", "noise_pubkey"}
+    kitchen.leave()
+    hub_key = next(event.remote_key for event in kitchen.events if isinstance(event, Opened))
+    kitchen.pinned_key = hub_key
+    await hive.connect(kitchen, stored, "kitchen")
+    assert opened(kitchen) == ["XXpsk2", "KKpsk0"]
+
+
+async def test_another_device_with_the_same_key_is_refused(hive: MemoryHive) -> None:
+    row = hive.add_client("kitchen")
+    await hive.join("kitchen", client=row)
+    stored = hive.db.by_id(row.client_id)
+    other = await hive.join("kitchen", client=stored)
+    assert other.closed == (1008, "client Noise static key contradicts the pinned key")
+    assert hive.hub.rejections.recent()[0].code == "client_key_mismatch"
+
+
+async def test_of_two_devices_at_once_the_first_wins(hive: MemoryHive) -> None:
+    row = hive.add_client("kitchen")
+    first, second = await asyncio.gather(hive.join("a", client=row), hive.join("b", client=row))
+    assert sorted([first.closed is None, second.closed is None]) == [False, True]
+
+
+async def test_a_pin_outlives_a_database_that_fails(hive: MemoryHive, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = hive.add_client("kitchen")
+
+    def fails(*args: Any, **kwargs: Any) -> None:
+        raise StorageError("disk full")
+
+    monkeypatch.setattr(hive.db, "patch_metadata", fails)
+    await hive.join("kitchen", client=row)
+    other = await hive.join("kitchen", client=row)
+    assert other.closed is not None
+    assert other.closed[0] == 1008
+
+
+async def test_a_client_deleted_while_its_key_is_derived_stays_deleted(hive: MemoryHive) -> None:
+    row = hive.add_client("kitchen")
+    derive = hive.hub.workers.derive
+
+    async def slowly(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        hive.db.delete(row.client_id)
+        return await derive(call, *args, **kwargs)
+
+    hive.hub.workers.derive = slowly  # type: ignore[method-assign]
+    await hive.join("kitchen", client=row)
+    assert hive.db.by_id(row.client_id) is None
+    [stored] = hive.db.store.load()
+    assert stored.is_revoked
+    assert stored.password is None
+    assert stored.metadata == {}
+
+
+# --- events on the agent's bus ------------------------------------------------------------------------------
+
+
+async def test_joining_and_leaving_are_told_after_authentication_without_the_key(hive: MemoryHive) -> None:
+    row = hive.add_client("kitchen")
+    kitchen = await hive.join("kitchen", client=row)
+    peer_id = kitchen.peer_id
+    kitchen.leave()
+    [connect] = hive.agent.of_type("hive.client.connect")
+    [disconnect] = hive.agent.of_type("hive.client.disconnect")
+    assert connect.data == {
+        "key": fingerprint(row.api_key),
+        "peer": peer_id,
+        "session_id": kitchen.session["session_id"],
+    }
+    assert connect.context == {"source": peer_id}
+    assert disconnect.data == {"key": fingerprint(row.api_key), "peer": peer_id}
+    assert disconnect.context["session"]["session_id"].startswith(kitchen.peer.namespace + ":")
+    assert row.api_key not in str([message.as_dict for message in hive.agent.received])
+
+
+async def test_a_new_session_is_a_leave_and_a_join(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen")
+    before = kitchen.peer_id
+    kitchen.send(HiveMessage(HiveMessageType.HELLO, {"session": {"session_id": "fresh"}}))
+    await hive.settle()
+    assert [event.data["peer"] for event in hive.agent.of_type("hive.client.disconnect")] == [before]
+    assert hive.agent.of_type("hive.client.connect")[-1].data["peer"] == kitchen.peer_id
+    assert kitchen.peer_id.endswith("::fresh")
+
+
+async def test_the_same_hello_again_tells_nobody(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen")
+    kitchen.send(HiveMessage(HiveMessageType.HELLO, {"session": kitchen.session}))
+    await hive.settle()
+    assert len(hive.agent.of_type("hive.client.connect")) == 1
+    assert hive.agent.of_type("hive.client.disconnect") == []
+
+
+async def test_a_message_can_be_sent_down_to_one_satellite(hive: MemoryHive) -> None:
+    kitchen, hall = await hive.join("kitchen"), await hive.join("hall")
+    payload = {"type": "speak", "data": {"utterance": "dinner"}, "context": {}}
+    request = {"msg_type": "bus", "payload": payload, "peer": kitchen.peer_id}
+    hive.agent.deliver(Message("hive.send.downstream", request))
+    await hive.settle()
+    assert (kitchen.heard, hall.heard) == (["dinner"], [])
+    hive.agent.deliver(Message("hive.send.downstream", {**request, "peer": "gone"}, {"source": "skill"}))
+    [error] = hive.agent.of_type("hive.client.send.error")
+    assert error.data == {"error": "That client is not connected", "peer": "gone"}
+    assert error.context["source"] == "skill"
+
+
+@pytest.mark.parametrize("data", [{}, {"msg_type": "bus"}, {"msg_type": "bus", "payload": 5}, {"msg_type": "nope"}])
+async def test_a_malformed_request_to_send_harms_nobody(hive: MemoryHive, data: dict[str, Any]) -> None:
+    kitchen = await hive.join("kitchen")
+    hive.agent.deliver(Message("hive.send.downstream", {**data, "peer": kitchen.peer_id}))
+    await hive.settle()
+    assert kitchen.messages == []
+
+
+@pytest.mark.parametrize("question", ["is_alive", "is_ready", "all_loaded"])
+async def test_the_hub_says_that_it_is_there(hive: MemoryHive, question: str) -> None:
+    hive.agent.deliver(Message(f"mycroft.HiveMind.{question}", {}, {"source": "me", "destination": "hub"}))
+    [answer] = hive.agent.of_type(f"mycroft.HiveMind.{question}.response")
+    assert answer.data == {"status": True}
+    assert answer.context["destination"] == "me"
+
+
+# --- changes while connected --------------------------------------------------------------------------------
+
+
+async def test_rights_change_on_a_live_connection(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen")
+    other_process = hive.db.store.path  # type: ignore[attr-defined]
+    from hivemind_core.database import ClientDatabase
+    from hivemind_core.storage.sqlite import SQLiteStore
+
+    elsewhere = ClientDatabase(SQLiteStore(other_process))
+    elsewhere.update(kitchen.peer.client.client_id, {"allowed_types": ["mycroft.stop"]})
+    await hive.hub.refresh()
+    kitchen.emit("mycroft.stop")
+    kitchen.say("no more")
+    await hive.settle()
+    assert len(hive.agent.of_type("mycroft.stop")) == 1
+    assert [denial["denied_type"] for denial in kitchen.denials] == ["recognizer_loop:utterance"]
+    elsewhere.delete(kitchen.peer.client.client_id)
+    await hive.hub.refresh()
+    assert kitchen.closed == (1008, "invalid api key")
+    elsewhere.close()
+
+
+async def test_last_seen_is_written_once_an_interval(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen")
+    client_id = kitchen.peer.client.client_id
+
+    def last_seen() -> float:
+        row = hive.db.by_id(client_id)
+        assert row is not None
+        return row.last_seen
+
+    hive.hub.tick()
+    await hive.settle()
+    first = last_seen()
+    assert first == hive.clock.now
+    hive.clock.advance(30)
+    kitchen.say("x")
+    await hive.settle()
+    hive.hub.tick()
+    await hive.settle()
+    assert last_seen() == first
+    hive.clock.advance(31)
+    hive.hub.tick()
+    await hive.settle()
+    assert last_seen() == hive.clock.now
+
+
+async def test_stopping_closes_everybody_with_1001(hive: MemoryHive) -> None:
+    kitchen, stranger = await hive.join("kitchen"), await hive.join("x", password="wrong")
+    stop, hive.hub.db.close = hive.hub.db.close, lambda: None  # type: ignore[method-assign]
+    await hive.hub.stop()
+    hive.hub.db.close = stop  # type: ignore[method-assign]
+    assert kitchen.closed == stranger.closed == (1001, "the hub is shutting down")
+    assert len(hive.agent.of_type("hive.client.disconnect")) == 1
+
+
+async def test_a_binarized_hub_offers_it(tmp_path: Any) -> None:
+    config = Config(path=tmp_path / "server.json", binarize=True, runtime_password_strength_check=False)
+    async with MemoryHive(config) as hive:
+        hive.agent.respond = parrot
+        kitchen = await hive.join("kitchen")
+        kitchen.say("hello")
+        await hive.settle()
+        assert kitchen.heard == ["you said hello"]
+        assert [event.binarize for event in kitchen.events if isinstance(event, Opened)] == [True]
+
+
+async def test_a_weak_password_is_refused_and_can_be_let_in(tmp_path: Any) -> None:
+    async with MemoryHive(Config(path=tmp_path / "server.json")) as hive:
+        weak = await hive.join("weak", client=hive.add_client("weak", password="hello"))
+        assert weak.closed == (1008, "the password of this access key is too guessable")
+        row = hive.add_client("let in", password="hello", metadata={"allow_weak_password": True})
+        assert opened(await hive.join("let in", client=row)) == ["XXpsk2"]

@@ -1,0 +1,82 @@
+"""The names applications import. Taking one away breaks somebody: say so in CHANGELOG.md."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+
+PUBLIC: dict[str, str] = {
+    "hivemind_bus_client": """
+        AsyncHiveMessageBusClient AsyncHiveMessageWaiter AsyncHivePayloadWaiter HiveMessage HiveMessageBusClient
+        HiveMessageType""",
+    "hivemind_bus_client.client": """
+        BinaryDataCallbacks HiveMessageBusClient HiveMessageWaiter HivePayloadWaiter""",
+    "hivemind_bus_client.async_client": """
+        AsyncHiveMessageBusClient AsyncHiveMessageWaiter AsyncHivePayloadWaiter BinaryDataCallbacks""",
+    "hivemind_bus_client.message": """
+        HiveMessage HiveMessageType HiveMindBinaryPayloadType MalformedWirePayload Message""",
+    "hivemind_bus_client.serialization": """
+        BINARY_ENCODABLE_TYPES MAX_METADATA_BYTES PROTOCOL_VERSION HiveMessage HiveMessageType
+        HiveMindBinaryPayloadType decode_bitstring get_bitstring mycroft2bitstring""",
+    "hivemind_bus_client.encryption": """
+        AES_CIPHERS AES_KEY_SIZES AES_NONCE_SIZE AES_TAG_SIZE BLOCK_CIPHERS CHACHA20_KEY_SIZE CHACHA20_NONCE_SIZE
+        CHACHA20_TAG_SIZE SupportedCiphers SupportedEncodings""",
+    "hivemind_bus_client.exceptions": """
+        DecodingError DecryptionKeyError EncryptionKeyError HiveMindConnectionError HiveMindEntryPointNotFound
+        HiveMindException IdentityFileCorrupted InvalidCipher InvalidEncoding InvalidKeySize MalformedBinaryFrame
+        MetadataTooLarge SecureConnectionFailed UnauthorizedKeyError UnsupportedProtocolVersion WrongEncryptionKey
+        Z85DecodeError""",
+    "hivemind_bus_client.identity": "NodeIdentity shared_identity_for",
+    "hivemind_bus_client.keepalive": """
+        CLIENT_PING_INTERVAL_ENVS CLIENT_PING_TIMEOUT_ENVS DEFAULT_WEBSOCKET_PING_INTERVAL
+        DEFAULT_WEBSOCKET_PING_TIMEOUT websocket_keepalive_options""",
+    "hivemind_bus_client.fakebus": "FakeBus",
+    "hivemind_bus_client.noise": """
+        CHUNK_SIZE MAX_REASSEMBLY_BYTES NOISE_PATTERNS NOISE_PATTERN_KK NOISE_PATTERN_XX NOISE_SUITES
+        NOISE_SUITE_AESGCM NOISE_SUITE_CHACHA NOISE_SUPPORTED PROTOCOL_V3 NoiseHandshakeFailed NoiseTransportFailed
+        build_prologue canonical_json derive_psk noise_protocol_name select_noise_options""",
+    "hivemind_bus_client.refusals": "HiveMindRefused REFUSALS Refusal",
+    "hivemind_bus_client.scripts": "hmclient_cmds identity_set reset_keys send_mycroft terminal test_identity",
+    "hivemind_bus_client.version": """
+        VERSION VERSION_ALPHA VERSION_BUILD VERSION_MAJOR VERSION_MINOR __version__""",
+    "hivemind_core.scripts": "hmcore_cmds",
+    "hivemind_core.testing": "FakeClock MemoryHive MemorySatellite RecordingAgent",
+}
+
+MESSAGE_TYPES = """
+    BINARY BROADCAST BUS CASCADE ESCALATE HANDSHAKE HELLO INTERCOM PING PROPAGATE QUERY RENDEZVOUS SHARED_BUS THIRDPRTY
+"""
+CLIENT_MEMBERS = """
+    bin_callbacks close connect connected_event emit emit_mycroft handshake_event internal_bus key on on_mycroft once
+    password remove session_id site_id wait_for_message wait_for_mycroft wait_for_payload wait_for_payload_response
+    wait_for_response
+"""
+
+
+@pytest.mark.parametrize("module", sorted(PUBLIC))
+def test_public_names_are_there(module: str) -> None:
+    there = import_module(module)
+    assert [name for name in PUBLIC[module].split() if not hasattr(there, name)] == []
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="NoSuchName"):
+        import_module("hivemind_bus_client").NoSuchName  # noqa: B018
+
+
+def test_all_message_types_are_there() -> None:
+    kinds = import_module("hivemind_bus_client").HiveMessageType
+    assert sorted(kinds.__members__) == MESSAGE_TYPES.split()
+
+
+@pytest.mark.parametrize("name", ["HiveMessageBusClient", "AsyncHiveMessageBusClient"])
+def test_clients_have_the_members_applications_use(name: str) -> None:
+    from hivemind_bus_client.identity import NodeIdentity
+
+    made = getattr(import_module("hivemind_bus_client"), name)
+    client = made(key="k", password="p", host="127.0.0.1", identity=NodeIdentity())
+    members = CLIENT_MEMBERS.split() + (
+        ["run_forever", "run_in_thread"] if name == "HiveMessageBusClient" else []
+    )
+    assert [member for member in members if not hasattr(client, member)] == []
