@@ -13,7 +13,7 @@ SRC = Path(__file__).parents[1] / "src"
 
 BUS_CLIENT_PURE = """
     address bus_context bus_message codec denials encryption exceptions exchange link message noise reconnect refusals
-    serialization topics version
+    serialization text_encodings topics version
 """
 CORE_PURE = "bus_events bus_frames clients peers policy roles routing sessions"
 PURE_MODULES = {

@@ -115,6 +115,8 @@ class ClientBase(Tapped, ABC):
         self.emit_timeout = emit_timeout
         self.emitter = Emitter()
         self.started_running = False
+        self.protocol: Any = None
+        """Custom slave protocols are not supported yet."""
         self.hub_session: dict[str, Any] = {}
         self._agent_bus: Any = None
         self._delivery = Delivery(self.emitter, self._local_buses, self._speaker, lambda: self.bin_callbacks)
@@ -209,6 +211,11 @@ class ClientBase(Tapped, ABC):
     def connected(self) -> bool:
         """The hub has admitted this satellite and the connection stands."""
         return self._driver is not None and self._driver.connected
+
+    @property
+    def stopping(self) -> bool:
+        """It neither is connected nor tries to be: closed, refused for good, or never started."""
+        return self._driver is None or not self._driver.running
 
     @property
     def problem(self) -> str:

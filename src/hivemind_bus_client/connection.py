@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from .exceptions import NotConnected, NotOpen
 from .link import ClientTerms, Event, KeyNeeded, Link, Malformed, Opened, Received, Refused
-from .reconnect import Ended
-from .refusals import REFUSALS, Refusal, from_close
+from .reconnect import Ended, read_close
+from .refusals import REFUSALS, Refusal
 
 if TYPE_CHECKING:
     import ssl
@@ -124,7 +124,8 @@ class Connection:
                 await self._handle(await self._next_events(self._link))
         except ConnectionClosed as closed:
             code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (0, "")
-            return self._ended(code, from_close(code, reason), reason or _text(closed))
+            refusal = read_close(code, reason, self._pattern, self._opened, self._admitted)
+            return self._ended(code, refusal, reason or _text(closed))
         return self._ended(0, *self._refused)
 
     def _ended(self, code: int, refusal: Refusal | None, detail: str) -> Ended:

@@ -89,7 +89,6 @@ class Driver:
         self._connected = False
         self._was_connected = False
         self._detail = ""
-        self._node_id = ""
         self._key_was_kept = False
         self._tls: ssl.SSLContext | None = None
         self._task: asyncio.Task[None] | None = None
@@ -195,8 +194,8 @@ class Driver:
             while True:
                 ended = await self._attempt()
                 self._lost()
-                if ended.key_suspect and self._node_id:
-                    await asyncio.to_thread(self._keyring.rejected, self._node_id)
+                if ended.key_suspect:
+                    await asyncio.to_thread(self._keyring.rejected)
                 delay_s = self._judge(ended)
                 if delay_s is None:
                     return
@@ -240,7 +239,6 @@ class Driver:
         )
 
     async def _derive(self, node_id: str) -> bytes | None:
-        self._node_id = node_id
         kept = self._persistence.use_kept_key
         psk, self._key_was_kept = await asyncio.to_thread(self._keyring.pre_shared, node_id, kept)
         return psk

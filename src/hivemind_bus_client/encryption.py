@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import json
-import os
+import platform
+import secrets
 from collections.abc import Mapping
 from enum import Enum
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidTag
@@ -99,17 +99,13 @@ def _norm_cipher(cipher: SupportedCiphers | str) -> SupportedCiphers:
         raise InvalidCipher(f"no such cipher: {cipher!r}") from None
 
 
-@cache
 def cpu_supports_AES() -> bool:  # noqa: N802
-    """Tell whether the processor has AES instructions; where the system does not say, assume so.
+    """Tell whether processors of this make have AES instructions.
 
-    The one place of this layer that reads a file.
+    Many small boards lack them, so any but x86-64 and Apple's is taken to be without.
     """
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
-            return any("aes" in line.split() for line in file if line.startswith(("flags", "Features")))
-    except OSError:
-        return True
+    machine = platform.machine().lower()
+    return machine in ("x86_64", "amd64") or (machine == "arm64" and platform.system() == "Darwin")
 
 
 def optimal_ciphers() -> list[SupportedCiphers]:
@@ -140,7 +136,7 @@ class Aead:
 
     def seal(self, plaintext: bytes, nonce: bytes | None = None) -> tuple[bytes, bytes, bytes]:
         """Return nonce, ciphertext and tag; the nonce is random unless given. Raises InvalidKeySize."""
-        nonce = os.urandom(self.nonce_size) if nonce is None else nonce
+        nonce = secrets.token_bytes(self.nonce_size) if nonce is None else nonce
         if len(nonce) != self.nonce_size:
             raise InvalidKeySize(f"a nonce has {self.nonce_size} bytes, not {len(nonce)}")
         sealed = self._cipher.encrypt(nonce, plaintext, None)
@@ -281,7 +277,10 @@ def _public(key: Any) -> RSAPublicKey:
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     pem = _pem(key)
-    loaded: Any = key if pem is None else load_pem_public_key(pem)
+    if pem is None:
+        loaded: Any = key
+    else:
+        loaded = _private(pem) if b"PRIVATE KEY" in pem else load_pem_public_key(pem)
     return loaded.public_key() if hasattr(loaded, "private_bytes") else loaded  # type: ignore[no-any-return]
 
 
@@ -312,7 +311,7 @@ def hybrid_encrypt(public_key: Any, plaintext: bytes | str, sign_key: Any = None
 
     Keys are PEM or RSA key objects. Returns base64 texts. Raises EncryptionKeyError for a key that is none.
     """
-    key = os.urandom(32)
+    key = secrets.token_bytes(32)
     nonce, ciphertext, tag = Aead(key, SupportedCiphers.AES_GCM).seal(_as_bytes(plaintext))
     try:
         fields = {

@@ -25,9 +25,11 @@ from .noise import (
     noise_protocol_name,
     select_noise_options,
 )
+from .text_encodings import SupportedEncodings
 
-ENCODINGS = ("JSON-B91", "JSON-Z85B", "JSON-Z85P", "JSON-B64", "JSON-URLSAFE-B64", "JSON-B32", "JSON-HEX")
-DEFAULT_ENCODING = "JSON-HEX"
+ENCODINGS = tuple(encoding.value for encoding in SupportedEncodings)
+"""Names in the order a satellite offers them."""
+DEFAULT_ENCODING = SupportedEncodings.JSON_HEX.value
 MAX_ECHO = 64
 
 

@@ -35,9 +35,7 @@ class Keyring:
         self._access_key = access_key
         self._password = password
         self._cache = PskCache(identity.noise_key)
-        self._on_disk = identity.password in (None, "", password)
-        """Kept keys do not say which password they come from: one that differs from the identity's is not kept."""
-        self._derived: tuple[str, bytes] | None = None
+        self._in_use: tuple[str, bytes] | None = None
         self._pinned: bytes | None = None
 
     def load(self) -> Keys:
@@ -67,18 +65,20 @@ class Keyring:
         """
         if self._password is None:
             return None, False
-        found = self._kept(node_id) if kept else None
-        if found is not None:
-            return found, True
-        from .noise import derive_psk
+        found = self._kept(node_id, self._password) if kept else None
+        if found is None:
+            from .noise import derive_psk
 
-        self._derived = (node_id, derive_psk(self._password, node_id))
-        return self._derived[1], False
+            self._in_use = (node_id, derive_psk(self._password, node_id))
+            return self._in_use[1], False
+        self._in_use = (node_id, found)
+        return found, True
 
-    def _kept(self, node_id: str) -> bytes | None:
-        if self._derived is not None and self._derived[0] == node_id:
-            return self._derived[1]
-        return self._cache.load(self._access_key, node_id) if self._on_disk else None
+    def _kept(self, node_id: str, password: str) -> bytes | None:
+        if self._in_use is not None and self._in_use[0] == node_id:
+            return self._in_use[1]
+        trusted = password == self._identity.password
+        return self._cache.load(self._access_key, node_id, password, trusted)
 
     def accepted(self, hub_key: bytes) -> None:
         """Note that the hub has admitted us: pin its key if it is new, and keep the key derived for it."""
@@ -88,13 +88,13 @@ class Keyring:
                 self._identity.pin_noise_key(self._server, hub_key.hex())
             except (OSError, IdentityFileCorrupted) as error:
                 LOG.warning("the hub's key could not be pinned on disk, only in this process: %s", error)
-        if self._derived is not None and self._on_disk:
-            node_id, psk = self._derived
-            if self._cache.load(self._access_key, node_id) != psk:
-                self._cache.save(self._access_key, node_id, psk)
+        if self._in_use is not None and self._password is not None:
+            node_id, psk = self._in_use
+            if self._cache.load(self._access_key, node_id, self._password) != psk:
+                self._cache.save(self._access_key, node_id, psk, self._password)
 
-    def rejected(self, node_id: str) -> None:
-        """Drop the pre-shared key for a node id: a handshake with it has failed."""
-        self._derived = None
-        if self._on_disk:
-            self._cache.forget(self._access_key, node_id)
+    def rejected(self) -> None:
+        """Drop the pre-shared key given last: a handshake with it has failed."""
+        if self._in_use is not None:
+            self._cache.forget(self._access_key, *self._in_use)
+            self._in_use = None

@@ -427,7 +427,7 @@ class Reassembler:
         """
         marker = plaintext[:1]
         if self._parts is None:
-            if marker == SINGLE_JSON or marker == SINGLE_BINARY:
+            if marker in (SINGLE_JSON, SINGLE_BINARY):
                 return plaintext[1:], marker == SINGLE_BINARY
             if marker not in (FIRST_JSON, FIRST_BINARY):
                 raise NoiseTransportFailed("a part came without its first part")

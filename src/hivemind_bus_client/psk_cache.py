@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import logging
 import os
@@ -17,38 +18,57 @@ LOG = logging.getLogger(__name__)
 
 SUFFIX = "_psks.json"
 MAX_ENTRIES = 32
+CHECK = "check:"
+"""Prefix of the entry beside a key that binds it to its password."""
 
 
 def _entry(access_key: str, node_id: str) -> str:
     return f"{hashlib.sha256(access_key.encode()).hexdigest()[:16]}@{node_id}"
 
 
+def _check(psk: bytes, password: str) -> str:
+    """Tells whether a key came from another password. Short on purpose: it can rule a guess out, not confirm one."""
+    return hmac.new(psk, password.encode(), "sha256").hexdigest()[:4]
+
+
 class PskCache:
-    """The file of derived keys that belongs to one Noise key. What it cannot read or write it goes without."""
+    """The file of derived keys that belongs to one Noise key. What it cannot read or write it goes without.
+
+    The released client keeps no checks; keys without one count only where the caller trusts them.
+    """
 
     def __init__(self, noise_key_path: str | os.PathLike[str]) -> None:
         self.path = Path(os.path.splitext(noise_key_path)[0] + SUFFIX)
 
-    def load(self, access_key: str, node_id: str) -> bytes | None:
-        """Return the key kept for this access key at this hub."""
-        text = self._read().get(_entry(access_key, node_id))
+    def load(self, access_key: str, node_id: str, password: str, trusted: bool = False) -> bytes | None:
+        """Return the key kept for this access key at this hub, if it came from this password."""
+        entries, name = self._read(), _entry(access_key, node_id)
+        text = entries.get(name)
         try:
             key = bytes.fromhex(text) if isinstance(text, str) else b""
         except ValueError:
             key = b""
-        return key if len(key) == 32 else None
+        if len(key) != 32:
+            return None
+        check = entries.get(CHECK + name)
+        fits = trusted if check is None else check == _check(key, password)
+        return key if fits else None
 
-    def save(self, access_key: str, node_id: str, psk: bytes) -> None:
+    def save(self, access_key: str, node_id: str, psk: bytes, password: str) -> None:
         """Keep a key that has proved right; the oldest beyond 32 go."""
-        entries = self._read()
-        entries.pop(_entry(access_key, node_id), None)
-        entries[_entry(access_key, node_id)] = psk.hex()
-        self._write(dict(list(entries.items())[-MAX_ENTRIES:]))
+        entries, name = self._read(), _entry(access_key, node_id)
+        keys = {known: entries[known] for known in entries if not known.startswith(CHECK) and known != name}
+        keys = dict([*keys.items(), (name, psk.hex())][-MAX_ENTRIES:])
+        entries[CHECK + name] = _check(psk, password)
+        checks = {CHECK + known: entries[CHECK + known] for known in keys if CHECK + known in entries}
+        self._write(checks | keys)
 
-    def forget(self, access_key: str, node_id: str) -> None:
+    def forget(self, access_key: str, node_id: str, psk: bytes) -> None:
         """Drop a key that a hub did not accept."""
-        entries = self._read()
-        if entries.pop(_entry(access_key, node_id), None) is not None:
+        entries, name = self._read(), _entry(access_key, node_id)
+        if entries.get(name) == psk.hex():
+            del entries[name]
+            entries.pop(CHECK + name, None)
             self._write(entries)
 
     def clear(self) -> None:

@@ -6,14 +6,27 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .refusals import POLICY_VIOLATION, Refusal
+from .refusals import POLICY_VIOLATION, REFUSALS, Refusal, from_close
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
 
-_KK = "KKpsk0"
+_KK, _XX = "KKpsk0", "XXpsk2"
 _ALWAYS_FINAL = "client_key_mismatch"
 _KEY_FAILURES = frozenset({"wrong_password", "handshake_failed"})
+
+
+def read_close(code: int, reason: str, pattern: str, opened: bool, admitted: bool) -> Refusal | None:
+    """Return the refusal that a hub's close frame means at this point of a connection.
+
+    The released hub says ``invalid message`` also where it refuses the key of another device: our HELLO, which
+    follows message 3 of XXpsk2 at once, then finds no session (docs/protocol.md 17.1).
+    """
+    refusal = from_close(code, reason)
+    unproven = opened and not admitted and pattern == _XX
+    if refusal is not None and refusal.code == "invalid_frame" and unproven:
+        return REFUSALS[_ALWAYS_FINAL]
+    return refusal
 
 
 @dataclass(frozen=True)

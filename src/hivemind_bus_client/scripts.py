@@ -20,7 +20,7 @@ from .exceptions import HiveMindException, InvalidJson
 from .identity import NodeIdentity
 from .message import Message
 from .psk_cache import clear_cached_psks
-from .terminal import Screen, Terminal
+from .terminal import Screen, Terminal, printable
 from .version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -71,7 +71,7 @@ class _Link:
 
 
 def _note(text: str) -> None:
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
 
 
 def _node_identity(shared_fallback: bool = True) -> NodeIdentity:
@@ -231,7 +231,7 @@ def send_mycroft(msg: str, payload: str, **options: Any) -> None:
         click.echo(CONNECTED)
         denial = _send(client, message)
     if denial is not None:
-        raise click.ClickException(str(denial))
+        raise click.ClickException(printable(str(denial)))
 
 
 def _message(msg_type: str, payload: str) -> Message:

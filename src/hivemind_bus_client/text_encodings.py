@@ -118,10 +118,13 @@ def encode_b91(data: bytes) -> bytes:
         held |= word << bits
         bits += 16
         while bits > 13:
-            taken = 13 if held & 8191 > 88 else 14
-            text.append(pairs[held & (1 << taken) - 1])
-            held >>= taken
-            bits -= taken
+            value = held & 8191
+            if value > 88:
+                held, bits = held >> 13, bits - 13
+            else:
+                value = held & 16383
+                held, bits = held >> 14, bits - 14
+            text.append(pairs[value])
     if not bits:
         return text.tobytes()
     last = bytes((_B91[held % 91], _B91[held // 91]))

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from .clients import Client
 from .config import Config, ConfigError, load_config
 from .database import ClientDatabase, open_database
-from .storage import StorageError
+from .storage import Change, StorageError
 
+HUB_PACKAGES = frozenset({"aiohttp", "msgspec", "rich", "zxcvbn"})
 INSTALL_HUB = "pip install 'hivemind-mesh[hub]'"
 
 
@@ -29,23 +29,28 @@ class WrongConfiguration(Failure):
     exit_code = 2
 
 
-@contextmanager
-def failures() -> Iterator[None]:
-    """Turn what can go wrong below into one line and the exit code that goes with it."""
-    try:
-        yield
-    except ConfigError as error:
-        raise WrongConfiguration(str(error)) from None
-    except (StorageError, OSError) as error:
-        raise Failure(str(error)) from None
-    except ModuleNotFoundError as error:
-        raise Failure(f"The hub's parts are not installed ({error.name} is missing). Run: {INSTALL_HUB}") from None
+class Commands(click.Group):
+    """A group whose commands fail in one line and with the exit code that goes with it; never with a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            raise WrongConfiguration(str(error)) from None
+        except BrokenPipeError:
+            raise
+        except (StorageError, OSError) as error:
+            raise Failure(str(error)) from None
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in HUB_PACKAGES:
+                raise
+            raise Failure(f"The hub needs {error.name}, which is not installed. Run: {INSTALL_HUB}") from None
 
 
-def configuration() -> Config:
-    """Return the configuration that the command line chose."""
+def configuration(**overrides: Any) -> Config:
+    """Return the configuration that the command line chose; see `load_config`."""
     path: Path | None = click.get_current_context().find_root().params.get("config_file")
-    return load_config(path)
+    return load_config(path, overrides=overrides)
 
 
 @contextmanager
@@ -54,51 +59,49 @@ def database() -> Iterator[ClientDatabase]:
 
     The hub's identity comes first: a database without one is the sign of a released installation to adopt.
     """
-    with failures():
-        from .hub_identity import load_identity
+    from .hub_identity import load_identity
 
-        config = configuration()
-        load_identity()
-        db = open_database(config)
-        try:
-            yield db
-        finally:
-            db.close()
+    config = configuration()
+    load_identity()
+    with closing(open_database(config)) as db:
+        yield db
 
 
-def living(db: ClientDatabase) -> list[Client]:
-    """Return the clients that were not deleted."""
-    return [row for row in db.all() if not row.is_revoked]
+# --- choosing a client --------------------------------------------------------------------------------------
 
 
 def choose(db: ClientDatabase, wanted: str | None) -> Client:
-    """Return the client named by an id or access key; ask when nothing is named and there are several."""
-    if wanted:
+    """Return the client with this access key or id; ask when nothing is named and there are several."""
+    if wanted is not None:
         return _named(db, wanted)
-    rows = living(db)
+    rows = db.all()
     if not rows:
         click.echo("No clients found!")
         click.get_current_context().exit(0)
-    return rows[0] if len(rows) == 1 else _asked(rows)
+    if len(rows) > 1:
+        return _asked(rows)
+    click.echo(f"Taking the only client there is: '{rows[0].name}' (id {rows[0].client_id}).", err=True)
+    return rows[0]
 
 
 def _named(db: ClientDatabase, wanted: str) -> Client:
-    by_key = db.by_key(wanted)
-    found = by_key or (db.by_id(int(wanted)) if wanted.isdecimal() and len(wanted) < 19 else None)
+    found = db.by_key(wanted)
+    if found is None and wanted.isascii() and wanted.isdecimal() and len(wanted) < 20:
+        found = db.by_id(int(wanted))
     if found is None:
         click.echo("Invalid Node ID!")
-        raise SystemExit(1)
+        raise Failure(f"No client has the id or access key '{wanted}'. See `hivemind-core list-clients`.")
     return found
 
 
 def _asked(rows: Sequence[Client]) -> Client:
-    types = [", ".join(row.allowed_types) for row in rows]
-    lines = [(str(row.client_id), row.name, text) for row, text in zip(rows, types, strict=True)]
+    lines = [(str(row.client_id), row.name, ", ".join(row.allowed_types)) for row in rows]
     table("HiveMind Clients", ("ID", "Name", "Allowed Msg Types"), lines)
-    by_id = {row.client_id: row for row in rows}
-    leave = max(by_id) + 1
+    by_id = {str(row.client_id): row for row in rows}
+    leave = str(rows[-1].client_id + 1)
+    question = f"Which client do you want to select? ({leave} = 'Exit') [{'/'.join((*by_id, leave))}]"
     while True:
-        answer = click.prompt(f"Which client do you want to select? ({leave} = 'Exit')", type=int)
+        answer = click.prompt(question).strip()
         if answer == leave:
             click.echo("User exit")
             click.get_current_context().exit(0)
@@ -107,8 +110,19 @@ def _asked(rows: Sequence[Client]) -> Client:
         click.echo("Please select one of the available options")
 
 
+def edit(db: ClientDatabase, client: Client, change: Change) -> Client:
+    """Change columns of the chosen client; see `ClientDatabase.edit`."""
+    changed = db.edit(client.client_id, change)
+    if changed is None:
+        raise Failure(f"Client {client.client_id} was deleted meanwhile.")
+    return changed
+
+
+# --- printing -----------------------------------------------------------------------------------------------
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; nothing in it is ever cut off."""
+    """Print a table as wide as what is in it; nothing is ever cut off."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -118,24 +132,14 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         drawn.add_column(column, no_wrap=True)
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
-    wide = None if sys.stdout.isatty() else 100_000
-    console = Console(file=sys.stdout, width=wide, soft_wrap=True)
-    console.print(drawn, soft_wrap=True)
+    Console(file=sys.stdout, width=100_000).print(drawn, crop=False, soft_wrap=True)
 
 
-def json_object(text: str | None) -> dict[str, Any] | None:
-    """Parse an option that holds a JSON object. Raises BadParameter."""
-    if text is None:
-        return None
-    try:
-        value = json.loads(text)
-    except ValueError:
-        raise click.BadParameter("must be valid JSON") from None
-    if not isinstance(value, dict):
-        raise click.BadParameter("must be a JSON object")
-    return value
-
-
-def gone(client: Client) -> NoReturn:
-    """Say that somebody else deleted the client meanwhile."""
-    raise Failure(f"Client {client.client_id} was deleted meanwhile.")
+def masked(document: Any, secrets: frozenset[str]) -> Any:
+    """Return a JSON document with the texts under these keys replaced, wherever they are."""
+    if isinstance(document, dict):
+        return {
+            key: "********" if key in secrets and isinstance(value, str) and value else masked(value, secrets)
+            for key, value in document.items()
+        }
+    return [masked(item, secrets) for item in document] if isinstance(document, list) else document

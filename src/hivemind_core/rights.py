@@ -1,17 +1,25 @@
-"""Commands that change one thing of one client, made from tables: rights, lists, the admin flag, the pin."""
+"""Commands that change one thing of one client, made from tables: rights, lists, the admin flag, name and pin."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import click
 
 from .clients import Client
-from .console import choose, database, gone
-from .database import ClientDatabase
+from .console import choose, database, edit
 
-Change = Callable[[ClientDatabase, Client], Client | None]
+
+def type_problem(msg_type: str) -> str | None:
+    """Say why a text cannot be a message type."""
+    if not msg_type:
+        return "a message type cannot be empty"
+    return "a message type cannot contain white space" if msg_type.split() != [msg_type] else None
+
+
+# --- flags --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -50,84 +58,76 @@ def _flag_command(flag: Flag) -> click.Command:
     @click.command(flag.command, help=flag.help)
     @click.argument("node_id", required=False)
     def command(node_id: str | None) -> None:
+        column: dict[str, Any] = {flag.column: flag.value}
         with database() as db:
             client = choose(db, node_id)
-            changed = getattr(client, flag.column) is not flag.value
-            if changed and db.update(client.client_id, {flag.column: flag.value}) is None:
-                gone(client)
-            click.echo((flag.done if changed else flag.already).format(name=client.name))
-            if flag.column == "can_broadcast" and flag.value and not client.is_admin:
+            changed = replace(client, **column) != client
+            if changed:
+                edit(db, client, lambda row: column)
+            click.echo((flag.done if changed else flag.already).replace("{name}", client.name))
+            if flag.command == "allow-broadcast" and not client.is_admin:
                 click.echo(f"NOTE: {client.name} is not an admin, so it still can not broadcast")
 
     return command
 
 
+# --- lists --------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
-class Listing:
-    """A list of names in the metadata: what is blacklisted for a client."""
+class Barred:
+    """What a client's utterances are kept from: a list of names in the metadata."""
 
     word: str
     key: str
+    read: Callable[[Client], list[str]]
 
 
-LISTINGS = (Listing("skill", "skill_blacklist"), Listing("intent", "intent_blacklist"))
+BARRED = (
+    Barred("skill", "skill_blacklist", lambda client: client.skill_blacklist),
+    Barred("intent", "intent_blacklist", lambda client: client.intent_blacklist),
+)
 
 
-def _listing_command(listing: Listing, *, add: bool) -> click.Command:
-    verb = "blacklist" if add else "allow"
-    purpose = f"Keep a client's utterances from one {listing.word}" if add else f"Undo blacklist-{listing.word}"
+def _barring_command(barred: Barred, *, add: bool) -> click.Command:
+    purpose = "Keep a client's utterances from" if add else "Let a client's utterances reach again"
 
-    @click.command(f"{verb}-{listing.word}", help=f"{purpose}.")
+    @click.command(f"{'blacklist' if add else 'allow'}-{barred.word}", help=f"{purpose} a {barred.word}.")
     @click.argument("value")
     @click.argument("node_id", required=False)
     def command(value: str, node_id: str | None) -> None:
+        def change(row: Client) -> Mapping[str, Any]:
+            others = [item for item in barred.read(row) if item != value]
+            return {"metadata": {**row.metadata, barred.key: [*others, value] if add else others}}
+
         with database() as db:
             client = choose(db, node_id)
-            present: list[str] = getattr(client, listing.key)
-            if (value in present) is add:
-                state = f"Client {client.name} already has '{value}' in {listing.key}"
-                click.echo(state if add else f"'{value}' is not in {listing.key} for client {client.name}")
-                return
-            wanted = [*present, value] if add else [item for item in present if item != value]
-            if db.patch_metadata(client.client_id, {listing.key: wanted}) is None:
-                gone(client)
-            click.echo(f"{'Blacklisted' if add else 'Unblacklisted'} '{value}' for {client.name}")
+            if (value in barred.read(client)) is not add:
+                edit(db, client, change)
+                click.echo(f"{'Blacklisted' if add else 'Unblacklisted'} '{value}' for {client.name}")
+            elif add:
+                click.echo(f"Client {client.name} already has '{value}' in {barred.key}")
+            else:
+                click.echo(f"'{value}' is not in {barred.key} for client {client.name}")
 
     return command
-
-
-def _types_of(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
-    """Split what follows ``allow-msg``: with two or more, the last one names the client."""
-    return (arguments, None) if len(arguments) == 1 else (arguments[:-1], arguments[-1])
-
-
-def _type_problem(msg_type: str) -> str | None:
-    if not msg_type:
-        return "A message type cannot be empty"
-    return "A message type cannot contain white space" if msg_type.split() != [msg_type] else None
 
 
 @click.command("allow-msg")
 @click.argument("arguments", nargs=-1, required=True, metavar="MSG_TYPE... [NODE_ID]")
 def allow_msg(arguments: tuple[str, ...]) -> None:
-    """Let a client send bus messages of these types."""
-    types, node_id = _types_of(arguments)
-    for msg_type in types:
-        problem = _type_problem(msg_type)
-        if problem:
-            click.echo(f"{problem}; nothing was granted.")
-            raise SystemExit(1)
+    """Let a client send bus messages of these types. Of two or more arguments the last one names the client."""
+    types, node_id = (arguments, None) if len(arguments) == 1 else (arguments[:-1], arguments[-1])
+    for problem in filter(None, map(type_problem, types)):
+        raise click.UsageError(f"{problem.capitalize()}; nothing was granted.")
     with database() as db:
         client = choose(db, node_id)
-        allowed = list(client.allowed_types)
-        for msg_type in types:
-            if msg_type in allowed:
+        edit(db, client, lambda row: {"allowed_types": tuple(dict.fromkeys((*row.allowed_types, *types)))})
+        for msg_type in dict.fromkeys(types):
+            if msg_type in client.allowed_types:
                 click.echo(f"Client {client.name} already allowed '{msg_type}'")
-                continue
-            allowed.append(msg_type)
-            if db.update(client.client_id, {"allowed_types": allowed}) is None:
-                gone(client)
-            click.echo(f"Allowed '{msg_type}' for {client.name}")
+            else:
+                click.echo(f"Allowed '{msg_type}' for {client.name}")
 
 
 @click.command("blacklist-msg")
@@ -140,10 +140,11 @@ def blacklist_msg(msg_type: str, node_id: str | None) -> None:
         if msg_type not in client.allowed_types:
             click.echo(f"Client '{client.name}' message already blacklisted: '{msg_type}'")
             return
-        kept = [item for item in client.allowed_types if item != msg_type]
-        if db.update(client.client_id, {"allowed_types": kept}) is None:
-            gone(client)
+        edit(db, client, lambda row: {"allowed_types": tuple(kept for kept in row.allowed_types if kept != msg_type)})
         click.echo(f"Blacklisted '{msg_type}' for {client.name}")
+
+
+# --- name and pin -------------------------------------------------------------------------------------------
 
 
 @click.command("rename-client")
@@ -153,8 +154,7 @@ def rename_client(node_id: str | None, name: str) -> None:
     """Give a client another name."""
     with database() as db:
         client = choose(db, node_id)
-        if db.update(client.client_id, {"name": name}) is None:
-            gone(client)
+        edit(db, client, lambda row: {"name": name})
         click.echo(f"Renamed '{client.name}' to '{name}'")
 
 
@@ -164,14 +164,11 @@ def reset_noise_pin(node_id: str | None) -> None:
     """Let a client's next connection present a new device key."""
     with database() as db:
         client = choose(db, node_id)
-        if "noise_pubkey" not in client.metadata:
+        if not client.metadata.get("noise_pubkey"):
             click.echo(f"{client.name} has no pinned Noise key — nothing to reset")
             return
-        if db.patch_metadata(client.client_id, {}, ["noise_pubkey"]) is None:
-            gone(client)
-        click.echo(
-            f"Forgot the pinned Noise key for {client.name}. Its next connection will pin the key it presents."
-        )
+        db.patch_metadata(client.client_id, {}, ["noise_pubkey"])
+        click.echo(f"Forgot the pinned Noise key for {client.name}. Its next connection will pin the key it presents.")
 
 
 COMMANDS: tuple[click.Command, ...] = (
@@ -180,5 +177,5 @@ COMMANDS: tuple[click.Command, ...] = (
     rename_client,
     reset_noise_pin,
     *(_flag_command(flag) for flag in FLAGS),
-    *(_listing_command(listing, add=add) for listing in LISTINGS for add in (False, True)),
+    *(_barring_command(barred, add=add) for barred in BARRED for add in (False, True)),
 )

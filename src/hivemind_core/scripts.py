@@ -1,4 +1,4 @@
-"""``hivemind-core``: the hub's command line. Payload goes to stdout, everything else to stderr."""
+"""``hivemind-core``: the hub's command line. What was asked for goes to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import shlex
 import socket
 import sys
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,23 @@ import click
 from hivemind_bus_client.version import __version__
 
 from . import rights
-from .clients import Client
-from .config import Config
-from .console import Failure, choose, configuration, database, failures, json_object, living, table
-from .database import ClientDatabase
+from .clients import REVOKED, Client
+from .config import WEBSOCKET_MODULE, Config, check_transports
+from .console import Commands, Failure, choose, configuration, database, masked, table
 from .passwords import random_secret, strength_bits
 from .roles import DEFAULT_ROLE, ROLES, UTTERANCES
 from .storage import DuplicateKey
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+ANYWHERE = ("0.0.0.0", "::", "")
+SECRETS = frozenset({"password", "broker_password", "redis_url", "session_redis_url"})
+"""Keys of server.json whose texts are not shown unasked."""
+
+_CONFIG_OPTION: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "FILE", "help": "Use this server.json."}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--config", "config_file", type=click.Path(path_type=Path, dir_okay=False), help="Use this server.json."
-)
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", "config_file", **_CONFIG_OPTION)
 @click.version_option(__version__, prog_name="hivemind-core")
 def hmcore_cmds(config_file: Path | None) -> None:
     """Run a HiveMind hub and manage the clients that may join it."""
@@ -45,44 +47,39 @@ for _command in rights.COMMANDS:
 
 @hmcore_cmds.command()
 @click.option("--host", help="Address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen at (5678).")
-@click.option("--config", "own_config", type=click.Path(path_type=Path, dir_okay=False), help="Use this server.json.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen at (default: 5678).")
+@click.option("--config", "own_config", **_CONFIG_OPTION)
 @click.option("--agent", help="Agent to use instead of the configured one: auto, embedded, builtin, ...")
 @click.option("--quick-start", is_flag=True, help="Make a first client and print how to join it.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS, case_sensitive=False), default="INFO", show_default=True)
-def listen(
-    host: str | None,
-    port: int | None,
-    own_config: Path | None,
-    agent: str | None,
-    quick_start: bool,
-    log_level: str,
-) -> None:
+def listen(own_config: Path | None, quick_start: bool, log_level: str, **given: Any) -> None:
     """Run the hub until it is told to stop."""
     if own_config is not None:
         click.get_current_context().find_root().params["config_file"] = own_config
-    with failures():
-        config = _overridden(configuration(), host, port, agent)
-        from . import service
-    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=log_level.upper(), format=form, stream=sys.stderr)
+    logging.basicConfig(
+        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    config = configuration(**_overrides(**given))
+    check_transports(config)
+    from . import service
+
     raise SystemExit(service.run(config, quick_start=quick_start))
 
 
-def _overridden(config: Config, host: str | None, port: int | None, agent: str | None) -> Config:
-    websocket = config.websocket
-    if host is not None:
-        websocket = replace(websocket, host=host)
-    if port is not None:
-        websocket = replace(websocket, port=port)
-    return replace(config, websocket=websocket, agent_module=agent or config.agent_module)
+def _overrides(host: str | None, port: int | None, agent: str | None) -> dict[str, Any]:
+    """Return what the command line says as a part of server.json."""
+    address = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    overrides: dict[str, Any] = {"network_protocol": {WEBSOCKET_MODULE: address}} if address else {}
+    return overrides | ({"agent_protocol": {"module": agent}} if agent else {})
 
 
 @hmcore_cmds.command("print-config")
-def print_config() -> None:
+@click.option("--show-secrets", is_flag=True, help="Show passwords, too.")
+def print_config(show_secrets: bool) -> None:
     """Print the configuration as it is in effect, as JSON."""
-    with failures():
-        click.echo(json.dumps(configuration().raw, indent=2, ensure_ascii=False))
+    document = configuration().raw
+    shown = document if show_secrets else masked(document, SECRETS)
+    click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
 
 
 @hmcore_cmds.command("derive-psk")
@@ -95,70 +92,102 @@ def derive_psk(password: str, node_id: str) -> None:
     click.echo(noise.derive_psk(password, node_id).hex())
 
 
-# --- clients ------------------------------------------------------------------------------------------------
+# --- adding clients -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the options of ``add-client`` say."""
+
+    name: str | None
+    access_key: str | None
+    password: str | None
+    admin: bool
+    metadata: dict[str, Any] | None
+    allow_weak_password: bool
+    allow: tuple[str, ...]
+    role: str
+
+    def client(self) -> Client:
+        """Return the record to add, with random secrets where none were given."""
+        waived = {"allow_weak_password": True} if self.allow_weak_password else {}
+        return Client(
+            0,
+            self.access_key or random_secret(),
+            self.name or "",
+            is_admin=self.admin,
+            password=self.password or random_secret(),
+            allowed_types=tuple(dict.fromkeys((*ROLES[self.role], *self.allow))),
+            metadata={**(self.metadata or {}), **waived},
+        )
+
+
+def _usable_key(ctx: click.Context, param: click.Parameter, key: str | None) -> str | None:
+    if key in ("", REVOKED):
+        raise click.BadParameter(f"{key!r} cannot be an access key")
+    return key
+
+
+def _json_object(ctx: click.Context, param: click.Parameter, text: str | None) -> dict[str, Any] | None:
+    from hivemind_bus_client import codec
+
+    if text is None:
+        return None
+    try:
+        value = codec.loads(text)
+    except ValueError:
+        raise click.BadParameter("must be valid JSON") from None
+    if not isinstance(value, dict):
+        raise click.BadParameter("must be a JSON object")
+    return value
+
+
+def _message_types(ctx: click.Context, param: click.Parameter, types: tuple[str, ...]) -> tuple[str, ...]:
+    for problem in filter(None, map(rights.type_problem, types)):
+        raise click.BadParameter(problem)
+    return types
 
 
 @hmcore_cmds.command("add-client")
 @click.option("--name", help="A friendly name.")
-@click.option("--access-key", help="The access key (default: a random one).")
+@click.option("--access-key", callback=_usable_key, help="The access key (default: a random one).")
 @click.option("--password", help="The password (default: a random one).")
 @click.option("--admin", type=bool, default=False, help="Give it administrator powers.")
-@click.option("--metadata", help="A JSON object to keep with the client.")
+@click.option("--metadata", metavar="JSON", callback=_json_object, help="A JSON object to keep with the client.")
 @click.option("--allow-weak-password", is_flag=True, help="Accept a password that is easy to guess.")
-@click.option("--allow", multiple=True, metavar="TYPE", help="Let it send bus messages of this type, too.")
+@click.option(
+    "--allow", multiple=True, metavar="TYPE", callback=_message_types, help="Let it send this type of message, too."
+)
 @click.option(
     "--role",
-    type=click.Choice(sorted(ROLES)),
+    type=click.Choice(list(ROLES)),
     default=DEFAULT_ROLE,
     show_default=True,
-    help="What it may do: chat (utterances and playback acknowledgements) or none.",
+    help="What it may send: chat (utterances and playback acknowledgements) or none.",
 )
-def add_client(
-    name: str | None,
-    access_key: str | None,
-    password: str | None,
-    admin: bool,
-    metadata: str | None,
-    allow_weak_password: bool,
-    allow: tuple[str, ...],
-    role: str,
-) -> None:
-    """Let a new satellite join."""
-    extra = json_object(metadata)
-    types = _granted(role, allow)
-    with failures():
-        config = configuration()
-        if password is not None and not allow_weak_password:
-            _check_strength(password, config.min_password_bits)
-    kept = dict(extra or {})
-    if password is not None and allow_weak_password:
-        kept["allow_weak_password"] = True
-    fresh = Client(
-        0,
-        access_key or random_secret(),
-        name or "",
-        is_admin=admin,
-        password=password or random_secret(),
-        allowed_types=types,
-        metadata=kept,
-    )
+def add_client(**options: Any) -> None:
+    """Let a new satellite join, and print what to run on it."""
+    wish = Wish(**options)
+    config = configuration()
+    if wish.password is not None:
+        _check_password(wish, config.min_password_bits)
     with database() as db:
-        client = _added(db, fresh if name else replace(fresh, name=f"HiveMind-Node-{len(db)}"))
-        _print_added(db, client, extra)
+        try:
+            client = db.add(wish.client())
+        except DuplicateKey as error:
+            remove = f"hivemind-core delete-client {error.other.client_id}"
+            raise Failure(f"{error} Choose another key, or remove that client with `{remove}`.") from None
+        click.echo(f"Database backend: {db.store.name}")
+    _print_added(client, wish)
     _print_next(client, config)
 
 
-def _granted(role: str, allow: tuple[str, ...]) -> tuple[str, ...]:
-    for msg_type in allow:
-        if not msg_type:
-            raise click.BadParameter("a message type cannot be empty", param_hint="--allow")
-        if msg_type.split() != [msg_type]:
-            raise click.BadParameter("a message type cannot contain white space", param_hint="--allow")
-    return tuple(dict.fromkeys((*ROLES[role], *allow)))
-
-
-def _check_strength(password: str, needed: float) -> None:
-    bits = strength_bits(password)
+def _check_password(wish: Wish, needed: float) -> None:
+    if not wish.password:
+        raise click.BadParameter("a password cannot be empty", param_hint="--password")
+    if wish.allow_weak_password or needed <= 0:
+        return
+    bits = strength_bits(wish.password)
     if bits < needed:
         raise click.BadParameter(
             f"password is too guessable (~{bits:.0f} bits of resistance; {needed:.0f} required)."
@@ -167,45 +196,36 @@ def _check_strength(password: str, needed: float) -> None:
         )
 
 
-def _added(db: ClientDatabase, fresh: Client) -> Client:
-    try:
-        return db.add(fresh)
-    except DuplicateKey as error:
-        other = error.other
-        raise Failure(
-            f"A client already exists for access key '{other.api_key}'"
-            f" (Node ID: {other.client_id}, Friendly Name: {other.name})."
-            " Choose another key, or remove that client with `hivemind-core delete-client"
-            f" {other.client_id}`."
-        ) from None
-
-
-def _print_added(db: ClientDatabase, client: Client, extra: dict[str, Any] | None) -> None:
-    click.echo(f"Database backend: {db.store.name}")
+def _print_added(client: Client, wish: Wish) -> None:
     click.echo("Credentials added to database!\n")
     click.echo(f"Node ID: {client.client_id}")
     click.echo(f"Admin Privileges: {client.is_admin}")
     click.echo(f"Friendly Name: {client.name}")
     click.echo(f"Access Key: {client.api_key}")
     click.echo(f"Password: {client.password}")
-    if extra is not None:
-        click.echo(f"Metadata: {json.dumps(extra, ensure_ascii=False)}")
+    if wish.metadata is not None:
+        click.echo(f"Metadata: {json.dumps(wish.metadata, ensure_ascii=False)}")
     if client.allowed_types:
         click.echo(f"Allowed Message Types: {', '.join(client.allowed_types)}")
         return
     click.echo("Allowed Message Types: (none — the client is DENIED on every message)")
     click.echo(
-        "\nNOTE: it can join, but the hub refuses all it says. To let it talk to the assistant, run\n"
-        f"    hivemind-core allow-msg {' '.join(reversed(UTTERANCES))} {client.client_id}"
+        "\nNOTE: it can join, but the hub refuses all it says, administrator or not. To let it talk to the assistant,"
+        f" run\n    hivemind-core allow-msg {' '.join(reversed(UTTERANCES))} {client.client_id}"
     )
 
 
 def _print_next(client: Client, config: Config) -> None:
     """Print what to run on the satellite."""
-    line = shlex.join(
-        ("hivemind-client", "set-identity", "--key", client.api_key, "--password", client.password or "",
-         "--host", _own_address(), "--port", str(config.websocket.port), "--siteid", client.name)
-    )  # fmt: skip
+    host = config.websocket.host
+    options = {
+        "--key": client.api_key,
+        "--password": client.password or "",
+        "--host": _own_address() if host in ANYWHERE else host,
+        "--port": str(config.websocket.port),
+        "--siteid": client.name,
+    }
+    line = shlex.join(["hivemind-client", "set-identity", *(part for option in options.items() for part in option)])
     click.echo(f"\nOn the satellite, run\n    {line}\n    hivemind-client terminal")
 
 
@@ -213,10 +233,13 @@ def _own_address() -> str:
     """Return the address others reach this machine at, as far as it can tell without sending anything."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("10.255.255.255", 1))
+            probe.connect(("192.0.2.1", 9))  # an address kept for documentation: only the route to it is asked
             return str(probe.getsockname()[0])
         except OSError:
             return "127.0.0.1"
+
+
+# --- listing and deleting -----------------------------------------------------------------------------------
 
 
 @hmcore_cmds.command("list-clients")
@@ -224,13 +247,10 @@ def _own_address() -> str:
 def list_clients(show_secrets: bool) -> None:
     """List the clients that may join."""
     with database() as db:
-        rows = living(db)
-        columns = ["ID", "Name", "Access Key", *(["Password"] if show_secrets else [])]
-        lines = [
-            [str(row.client_id), row.name, row.api_key, *([row.password or ""] if show_secrets else [])]
-            for row in rows
-        ]
-        table("HiveMind Credentials:", columns, lines)
+        rows = [(str(row.client_id), row.name, row.api_key, row.password or "") for row in db.all()]
+    columns = ("ID", "Name", "Access Key", "Password")
+    shown = len(columns) if show_secrets else len(columns) - 1
+    table("HiveMind Credentials:", columns[:shown], [row[:shown] for row in rows])
 
 
 @hmcore_cmds.command("delete-client")
@@ -240,18 +260,17 @@ def delete_client(node_id: str | None, yes: bool) -> None:
     """Revoke a client's credentials for good."""
     with database() as db:
         client = choose(db, node_id)
-        question = (
-            f"Delete client '{client.name}' (id {client.client_id})? This permanently revokes its credentials."
-        )
+        question = f"Delete client '{client.name}' (id {client.client_id})? This permanently revokes its credentials."
         if not yes and not click.confirm(question):
             click.echo("Aborted.")
             return
-        db.delete(client.client_id)
-        click.echo("Revoked credentials!\n")
-        click.echo(f"Node ID: {client.client_id}")
-        click.echo(f"Friendly Name: {client.name}")
-        click.echo(f"Access Key: {client.api_key}")
-        click.echo(f"Password: {client.password}")
+        if not db.delete(client.client_id):
+            raise Failure(f"Client {client.client_id} was deleted meanwhile.")
+    click.echo("Revoked credentials!\n")
+    click.echo(f"Node ID: {client.client_id}")
+    click.echo(f"Friendly Name: {client.name}")
+    click.echo(f"Access Key: {client.api_key}")
+    click.echo(f"Password: {client.password}")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Clients:
 
     def keep_psk(self, name: str = "sat", password: str = PASSWORD) -> None:
         """Spare a test the derivation."""
-        PskCache(self.identity(name).noise_key).save(KEY, NODE_ID, derive(password, NODE_ID))
+        PskCache(self.identity(name).noise_key).save(KEY, NODE_ID, derive(password, NODE_ID), password)
 
     def new(self, name: str = "sat", **options):
         cls = AsyncHiveMessageBusClient if self.is_async else HiveMessageBusClient
@@ -117,7 +117,7 @@ async def test_first_contact_pins_and_keeps_the_key_then_kk_follows(clients, hub
     await clients.run(first.connect)
     identity = clients.identity()
     assert identity.get_pinned_noise_key(f"127.0.0.1:{hub.port}") is not None
-    assert PskCache(identity.noise_key).load(KEY, NODE_ID) == derive(PASSWORD, NODE_ID)
+    assert PskCache(identity.noise_key).load(KEY, NODE_ID, PASSWORD) == derive(PASSWORD, NODE_ID)
     for name in os.listdir(clients.folder / "sat"):
         assert stat.S_IMODE(os.stat(clients.folder / "sat" / name).st_mode) == 0o600
     await clients.run(first.close)
@@ -188,7 +188,7 @@ async def test_a_wrong_key(clients, hub):
 async def test_a_wrong_password(clients, hub):
     await refused(clients, clients.new(password="wrong"), "wrong_password")
     assert hub.connections == 1
-    assert PskCache(clients.identity().noise_key).load(KEY, NODE_ID) is None
+    assert PskCache(clients.identity().noise_key).load(KEY, NODE_ID, "wrong") is None
 
 
 async def test_a_wrong_password_where_kk_was_possible(clients, hub):
@@ -204,7 +204,7 @@ async def test_a_password_changed_on_both_sides(clients, hub):
     await clients.run((await clients.connected()).close)
     hub.clients[KEY] = "another password"
     await clients.run(clients.new(password="another password").connect)
-    assert PskCache(clients.identity().noise_key).load(KEY, NODE_ID) == derive("another password", NODE_ID)
+    assert PskCache(clients.identity().noise_key).load(KEY, NODE_ID, "another password")
 
 
 async def test_the_hub_presents_another_key(clients, hub):

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from hivemind_bus_client.exceptions import IdentityFileCorrupted
@@ -46,19 +48,30 @@ def test_what_a_hub_rejects_is_dropped(identity):
     ring = keyring(identity)
     ring.pre_shared(NODE, kept=True)
     ring.accepted(HUB_KEY)
-    ring.rejected(NODE)
+    ring.rejected()
     assert keyring(identity).pre_shared(NODE, kept=True) == (PSK, False)
 
 
-def test_another_password_than_the_identitys_neither_uses_nor_spoils_its_key(identity):
-    """Else a wrong --password would seem to be right."""
-    identity.password = "password"
-    PskCache(identity.noise_key).save("key", NODE, PSK)
-    other = keyring(identity, "other")
-    assert other.pre_shared(NODE, kept=True) == (derive_psk("other", NODE), False)
-    other.accepted(HUB_KEY)
-    other.rejected(NODE)
+def test_another_password_neither_uses_nor_spoils_a_key(identity):
+    """Else a wrong --password would seem to be right, or the right one be derived anew ever after."""
+    right = keyring(identity)
+    right.pre_shared(NODE, kept=True)
+    right.accepted(HUB_KEY)
+    wrong = keyring(identity, "other")
+    assert wrong.pre_shared(NODE, kept=True) == (derive_psk("other", NODE), False)
+    wrong.rejected()
+    wrong.rejected()
     assert keyring(identity).pre_shared(NODE, kept=True) == (PSK, True)
+
+
+def test_a_key_that_the_released_client_kept_is_used_for_the_stored_password(identity):
+    identity.password = "password"
+    cache = PskCache(identity.noise_key)
+    cache.save("key", NODE, PSK, "password")
+    entries = json.loads(cache.path.read_text())
+    cache.path.write_text(json.dumps({name: entries[name] for name in entries if "check:" not in name}))
+    assert keyring(identity).pre_shared(NODE, kept=True) == (PSK, True)
+    assert keyring(identity, "other").pre_shared(NODE, kept=True)[1] is False
 
 
 def test_without_a_password_there_is_no_key(identity):

@@ -1,6 +1,6 @@
 import pytest
 
-from hivemind_bus_client.reconnect import Backoff, Ended, Persistence
+from hivemind_bus_client.reconnect import Backoff, Ended, Persistence, read_close
 from hivemind_bus_client.refusals import REFUSALS
 
 LOST = Ended(admitted=True, opened=True, pattern="XXpsk2")
@@ -83,3 +83,18 @@ def test_only_a_failed_handshake_makes_the_key_suspect():
     assert not refused("client_key_mismatch", pattern="XXpsk2", opened=True).key_suspect
     assert not refused("invalid_key").key_suspect
     assert not Ended(pattern="XXpsk2", refusal=REFUSALS["busy"], close_code=1013).key_suspect
+
+
+def test_an_unreadable_message_at_the_end_of_first_contact_is_another_devices_key():
+    """The released hub answers so when HELLO already waits behind the message 3 that it refuses."""
+
+    def read(pattern: str, opened: bool, admitted: bool) -> str:
+        refusal = read_close(1008, "invalid message", pattern, opened, admitted)
+        assert refusal is not None
+        return refusal.code
+
+    assert read("XXpsk2", True, False) == "client_key_mismatch"
+    assert read("XXpsk2", True, True) == "invalid_frame"
+    assert read("XXpsk2", False, False) == "invalid_frame"
+    assert read("KKpsk0", True, False) == "invalid_frame"
+    assert read_close(0, "", "XXpsk2", True, False) is None

@@ -55,7 +55,7 @@ class Satellite:
         identity.access_key, identity.password, identity.public_key = key, password, "PEM"
         identity.default_master, identity.default_port = "ws://127.0.0.1", hub.port
         identity.save()
-        PskCache(identity.noise_key).save(key, NODE_ID, derive(password, NODE_ID))
+        PskCache(identity.noise_key).save(key, NODE_ID, derive(password, NODE_ID), password)
 
     async def start(self, *arguments: str, **options):
         return await asyncio.create_subprocess_exec(
@@ -137,11 +137,11 @@ def test_later_ones_change_what_is_given_and_nothing_else(invoke, tmp_path):
 def test_a_new_password_drops_the_keys_derived_from_the_old(invoke, tmp_path):
     invoke("set-identity", "--key", "k", "--password", "p")
     identity = NodeIdentity()
-    PskCache(identity.noise_key).save("k", "node", bytes(32))
+    PskCache(identity.noise_key).save("k", "node", bytes(32), "p")
     invoke("set-identity", "--password", "p", "--siteid", "x")
-    assert PskCache(identity.noise_key).load("k", "node")
+    assert PskCache(identity.noise_key).load("k", "node", "p")
     invoke("set-identity", "--password", "q")
-    assert PskCache(identity.noise_key).load("k", "node") is None
+    assert PskCache(identity.noise_key).load("k", "node", "p", trusted=True) is None
 
 
 def test_an_application_gets_a_file_of_its_own(invoke, tmp_path):
@@ -260,7 +260,7 @@ async def test_a_wrong_password_says_so_at_once(satellite, hub):
     error = one_line_error(await satellite.run("test-identity", "--password", "wrong"))
     assert "The password does not match" in error
     assert hub.connections == 1
-    assert PskCache(satellite.identity.noise_key).load(KEY, NODE_ID)  # the stored password is still right
+    assert PskCache(satellite.identity.noise_key).load(KEY, NODE_ID, PASSWORD)  # the stored password is still right
 
 
 async def test_another_hub_at_the_address_says_so(satellite, hub):

@@ -52,7 +52,7 @@ def test_blacklists_of_old_records_are_found_and_that_of_messages_is_dropped() -
 def test_garbage_grants_nothing(garbage: object) -> None:
     flags = dict.fromkeys(("is_admin", "can_broadcast", "can_escalate", "can_propagate"), garbage)
     row = read(allowed_types=garbage, password=garbage, metadata=garbage, last_seen=garbage, **flags)
-    assert not (row.is_admin or row.can_broadcast or row.can_escalate or row.can_propagate)
+    assert (row.is_admin, row.can_broadcast, row.can_escalate, row.can_propagate) == (False,) * 4
     assert row.allowed_types == ()
     assert row.password in (None, "text")
     assert row.metadata in ({}, {"a": 1})

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hivemind_core.clients import REVOKED, Client
-from hivemind_core.config import Config, ConfigError, load_config
+from hivemind_core.config import Config, ConfigError, data_dir, load_config
 from hivemind_core.database import ClientDatabase, open_database
 from hivemind_core.storage import DuplicateKey, StorageError
 from hivemind_core.storage.sqlite import SQLiteStore
@@ -223,14 +223,16 @@ def config(**database: Any) -> Config:
 @pytest.mark.parametrize(
     ("options", "where"),
     [
-        ({}, ".local/share/hivemind-core/clients.db"),
-        ({"name": "mine", "subfolder": "sub"}, ".local/share/sub/mine.db"),
+        ({}, "data/hivemind-core/clients.db"),
+        ({"name": "mine", "subfolder": "sub"}, "data/sub/mine.db"),
         ({"db_path": "~/elsewhere.sqlite"}, "elsewhere.sqlite"),
     ],
 )
-def test_the_file_is_where_the_released_hub_has_it(own_home: Path, options: dict[str, str], where: str) -> None:
+def test_the_file_is_where_the_released_hub_has_it(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, str], where: str
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(own_home / "data"))
     open_database(config(database=options)).close()
-    print([*own_home.rglob("*")], __import__("os").environ["XDG_DATA_HOME"], __import__("hivemind_core.config").config.data_dir())
     assert (own_home / where).is_file()
 
 
@@ -251,11 +253,11 @@ def test_what_cannot_be_opened_is_refused_and_nothing_is_made(
     assert list(own_home.iterdir()) == []
 
 
-def test_clients_in_json_are_not_passed_over_in_silence(own_home: Path) -> None:
-    folder = own_home / ".local/share/hivemind-core"
+def test_clients_in_json_are_not_passed_over_in_silence() -> None:
+    folder = data_dir() / "hivemind-core"
     folder.mkdir(parents=True)
     (folder / "clients.json").write_text("{}")
-    with pytest.raises(ConfigError, match="clients.json, and this hub reads only SQLite"):
+    with pytest.raises(ConfigError, match=r"clients\.json, and this hub reads only SQLite"):
         open_database(load_config())
     (folder / "clients.db").touch()
     open_database(load_config()).close()

@@ -20,6 +20,7 @@ from pathlib import Path
 PINS = Path(__file__).parents[1] / "interop" / "peers"
 INSTALL_TIMEOUT_S = 600
 MARKER = "complete"
+CALLER = dict(os.environ)  # a test's own HOME would be one without the installer's cache
 
 
 class EnvironmentFailed(Exception):
@@ -93,7 +94,7 @@ def _uv() -> str | None:
 
 def _run(*argv: str) -> None:
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, env=CALLER, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EnvironmentFailed(f"{' '.join(argv)}: {error}") from error
     if done.returncode:

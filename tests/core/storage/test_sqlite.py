@@ -1,4 +1,4 @@
-"""The SQLite file: as the released hub makes it, of its first version, of a later one, damaged, and its owner's alone."""
+"""The SQLite file: as the released hub makes it, of older and later versions, damaged, and its owner's alone."""
 
 from __future__ import annotations
 
@@ -133,7 +133,8 @@ def test_a_row_full_of_garbage_is_read_without_rights_and_hides_no_other(path: P
 
 
 def test_columns_of_other_versions_are_kept_and_a_deleted_row_loses_them(path: Path) -> None:
-    make(path, TABLE_V1.replace("TRUE)", "TRUE, metadata TEXT)"), 2, {"client_id": 1, "api_key": "a", "crypto_key": "k"})
+    table = TABLE_V1.replace("TRUE)", "TRUE, metadata TEXT)")
+    make(path, table, 2, {"client_id": 1, "api_key": "a", "crypto_key": "k"})
     with closing(SQLiteStore(path)) as store:
         assert store.load()[0].metadata == {"crypto_key": "k"}
         store.edit(1, lambda row: {"name": "x"})

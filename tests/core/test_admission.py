@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+
+import pytest
+
+from hivemind_bus_client.link import Refused
+from hivemind_core.admission import Visitor, parse_token, psk_binding
+from hivemind_core.storage import StorageError
+from hivemind_core.testing import MemoryHive
+
+
+def token(text: str) -> str:
+    return b64encode(text.encode()).decode()
+
+
+def test_a_token_names_useragent_and_key() -> None:
+    assert parse_token(token("ua/1:key")) == ("ua/1", "key")
+    assert parse_token(token("ua:key:with:colons")) == ("ua", "key:with:colons")
+    assert parse_token(token("olá:ключ")) == ("olá", "ключ")
+
+
+def test_a_plus_that_the_query_turned_into_a_space_is_a_plus() -> None:
+    text = token("aa>:accesskey")
+    assert "+" in text
+    assert parse_token(text.replace("+", " ")) == ("aa>", "accesskey")
+
+
+@pytest.mark.parametrize("text", ["", "%%%", "anVzdGFrZXk=", token(":x"), token("x:"), token("x"), "a", "é", "_-=="])
+def test_what_is_no_token(text: str) -> None:
+    assert parse_token(text) is None
+
+
+def test_the_binding_is_the_documented_hash() -> None:
+    expected = hashlib.sha256(b"hivemind-noise-psk-binding\0node\0pass").hexdigest()
+    assert psk_binding("node", "pass") == expected
+
+
+async def test_whose_key_it_is() -> None:
+    async with MemoryHive() as hive:
+        row = hive.add_client("kitchen")
+        found = await hive.hub.identify(token(f"ua:{row.api_key}"))
+        assert found == Visitor(row, "ua")
+        bare = hive.add_client("bare", password=None)
+        for text, code in (
+            ("nonsense", "invalid_authorization"),
+            (token("ua:unknown"), "invalid_key"),
+            (token("ua:revoked"), "invalid_key"),
+            (token(f"ua:{bare.api_key}"), "no_password"),
+        ):
+            refusal = await hive.hub.identify(text)
+            assert isinstance(refusal, Refused)
+            assert refusal.code == code
+
+
+async def test_a_client_added_by_another_process_is_known_at_once() -> None:
+    async with MemoryHive() as hive:
+        from hivemind_core.database import ClientDatabase
+        from hivemind_core.storage.sqlite import SQLiteStore
+
+        elsewhere = ClientDatabase(SQLiteStore(hive.db.store.path))  # type: ignore[attr-defined]
+        from hivemind_core.clients import Client
+
+        row = elsewhere.add(Client(0, "fresh-key", "fresh", password="p"))
+        elsewhere.close()
+        assert await hive.hub.identify(token("ua:fresh-key")) == Visitor(row, "ua")
+
+
+async def test_a_database_that_fails_never_looks_like_an_unknown_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with MemoryHive() as hive:
+        row = hive.add_client("kitchen")
+
+        def fails() -> set[int]:
+            raise StorageError("locked")
+
+        monkeypatch.setattr(hive.db, "refresh", fails)
+        refusal = await hive.hub.identify(token("ua:unknown"))
+        assert isinstance(refusal, Refused)
+        assert (refusal.code, refusal.close_code) == ("database_unavailable", 1011)
+        known = await hive.hub.identify(token(f"ua:{row.api_key}"))
+        assert isinstance(known, Visitor)
+
+
+async def test_strangers_do_not_make_the_database_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with MemoryHive() as hive:
+        calls: list[int] = []
+        monkeypatch.setattr(hive.db, "refresh", lambda: calls.append(1) or set())
+        for _ in range(50):
+            await hive.hub.identify(token("ua:unknown"))
+        assert len(calls) == 1
+        hive.clock.advance(1)
+        await hive.hub.identify(token("ua:unknown"))
+        assert len(calls) == 2
