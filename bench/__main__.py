@@ -28,9 +28,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="fresh processes of each hub (default 3)")
     parser.add_argument("--satellites", type=int, default=300, help="idle satellites (default 300)")
     parser.add_argument("--talking", type=int, default=10, help="satellites that talk at once (default 10)")
-    parser.add_argument(
-        "--round-trips", type=int, default=2000, help="utterances of a measurement (default 2000)"
-    )
+    parser.add_argument("--round-trips", type=int, default=2000, help="utterances of a measurement (default 2000)")
     parser.add_argument("--json", type=Path, help="where the figures go (default bench/results/<time>.json)")
     parser.add_argument("--check", action="store_true", help="exit 1 if a goal is missed")
     return parser.parse_args()

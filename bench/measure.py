@@ -100,9 +100,7 @@ async def lone_trips(satellite: Satellite) -> list[RoundTrip]:
     return trips
 
 
-async def measure_all(
-    subjects: Sequence[Subject], keyring: Keyring, load: Load, rounds: int
-) -> dict[str, list[Round]]:
+async def measure_all(subjects: Sequence[Subject], keyring: Keyring, load: Load, rounds: int) -> dict[str, list[Round]]:
     """Every hub in turn, `rounds` times over, so that a change in the machine's mood meets them all."""
     results: dict[str, list[Round]] = {subject.name: [] for subject in subjects}
     for subject in subjects:

@@ -85,9 +85,7 @@ def table(run: Run) -> str:
     head = ["", *subjects, "ratio", "goal", ""]
     rows = [head] + [line(run, subjects, figure) for figure in FIGURES]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    text = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     facts = [f"{name}: {value}" for name, value in {**run.machine, **run.versions}.items()]
     load = f"{run.load.round_trips} round trips by {run.load.talking} satellites, {run.load.satellites} idle"
     rounds = f"{len(next(iter(run.rounds.values())))} rounds, median (least-most)"
@@ -120,8 +118,7 @@ def missed(run: Run) -> list[str]:
 def save(run: Run, path: Path) -> None:
     """Write everything as JSON."""
     medians = {
-        subject: {figure.field: run.median(subject, figure.field) for figure in FIGURES}
-        for subject in run.rounds
+        subject: {figure.field: run.median(subject, figure.field) for figure in FIGURES} for subject in run.rounds
     }
     document: dict[str, Any] = {
         "machine": dict(run.machine),

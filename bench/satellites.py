@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from hivemind_bus_client.link import ClientTerms, KeyNeeded, Link, Opened, Received, Refused
-from hivemind_bus_client.message import HiveMessage, HiveMessageType
 from websockets.asyncio.client import ClientConnection, connect
 
+from hivemind_bus_client.link import ClientTerms, KeyNeeded, Link, Opened, Received, Refused
+from hivemind_bus_client.message import HiveMessage, HiveMessageType
 from hivemind_bus_client.noise import derive_psk, generate_static_key
 
 USERAGENT = "Bench"

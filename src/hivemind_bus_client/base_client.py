@@ -4,7 +4,6 @@ what becomes of a message on its way out and in. Nothing here waits.
 
 from __future__ import annotations
 
-import inspect
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -16,14 +15,14 @@ from uuid import uuid4
 from .address import Address, authorization, check_useragent, parse_address
 from .bus_context import Speaker, session_state, stamp
 from .delivery import BinaryDataCallbacks, Delivery, bus_calls
-from .dispatch import Dispatcher, Emitter, Handler, event_key
+from .dispatch import Dispatcher, event_key
 from .driver import NEWEST_PROTOCOL, Driver, Hooks, NotStarted, Settings
 from .fakebus import FakeBus
 from .identity import NodeIdentity
 from .keepalive import websocket_keepalive_options
 from .keyring import Keyring
+from .listening import Listening
 from .message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType, as_message
-from .waiters import HIVE_TYPES, Tapped
 
 DEFAULT_USERAGENT = "HiveMessageBusClientV0.0.1"
 UNKNOWN_SITE = "unknown"
@@ -31,8 +30,6 @@ RETRY_S = 5.0
 """What one of `handshake_max_retries` is worth."""
 FIRST_CONNECTION_S = 10.0
 """How long `emit` waits while the very first connection is being made."""
-
-CONNECTION_EVENTS = frozenset({"open", "close", "error", "reconnecting", "auth_rejected", "message"})
 
 _BUS = HiveMessageType.BUS.value
 _BINARY = HiveMessageType.BINARY.value
@@ -58,7 +55,7 @@ class Flag(Protocol):
     def is_set(self) -> bool: ...
 
 
-class ClientBase(Tapped, ABC):
+class ClientBase(Listening, ABC):
     """Identity, listeners and messages of one satellite; see the two clients for how to connect it.
 
     Credentials not given come from ``identity``, which is the user's own unless given. RuntimeError if access
@@ -94,7 +91,8 @@ class ClientBase(Tapped, ABC):
         min_protocol_version: int = NEWEST_PROTOCOL,
         emit_timeout: float = 0.0,
     ) -> None:
-        super().__init__()
+        self.session = Session(_own_session_id(internal_bus))
+        super().__init__(internal_bus if internal_bus is not None else FakeBus(self.session.session_id))
         self.identity = identity if identity is not None else NodeIdentity()
         self._access_key = key
         self._password = password
@@ -113,18 +111,14 @@ class ClientBase(Tapped, ABC):
         self.max_protocol_version = max_protocol_version
         self.min_protocol_version = min_protocol_version
         self.emit_timeout = emit_timeout
-        self.emitter = Emitter()
         self.started_running = False
         self.protocol: Any = None
         """Custom slave protocols are not supported yet."""
         self.hub_session: dict[str, Any] = {}
         self._agent_bus: Any = None
         self._delivery = Delivery(self.emitter, self._local_buses, self._speaker, lambda: self.bin_callbacks)
-        self._coroutines: dict[Handler, Handler] = {}
         self._driver: Driver | None = None
         self._was_connected = False
-        self.session = Session(_own_session_id(internal_bus))
-        self.internal_bus = internal_bus if internal_bus is not None else FakeBus(self.session.session_id)
         self.init_identity()
         self._dispatcher, self.connected_event, self.handshake_event = self._equipment()
 
@@ -221,61 +215,6 @@ class ClientBase(Tapped, ABC):
     def problem(self) -> str:
         """What stands in the way of a connection and what to do about it; empty if nothing is known to."""
         return self._driver.explain() if self._driver is not None else ""
-
-    def on(self, event: str, func: Handler) -> Handler:
-        """Call a function on an event: an envelope's type, an event of the connection, or an OVOS message's
-        type.
-
-        Envelopes come as HiveMessage, OVOS messages as Message. The connection's events are ``open``,
-        ``close``, ``reconnecting``, ``error`` (exception), ``auth_rejected`` (text) and ``message`` (an
-        envelope as JSON text).
-        """
-        if self._is_hive_event(event):
-            self.emitter.on(event, func)
-        else:
-            self.on_mycroft(event, func)
-        return func
-
-    def once(self, event: str, func: Handler) -> Handler:
-        """Call a function the next time an event of `on` happens."""
-        if self._is_hive_event(event):
-            self.emitter.once(event, func)
-        else:
-            self.internal_bus.once(event_key(event), self._for_bus(func))
-        return func
-
-    def remove(self, event: str, func: Handler) -> None:
-        """Call a function no more."""
-        if self._is_hive_event(event):
-            self.emitter.remove_listener(event, func)
-        else:
-            self.internal_bus.remove(event_key(event), self._for_bus(func))
-
-    def on_mycroft(self, mycroft_msg_type: str, func: Handler) -> Handler:
-        """Call a function with every OVOS message of a type, sent or received."""
-        self.internal_bus.on(event_key(mycroft_msg_type), self._for_bus(func))
-        return func
-
-    def _for_bus(self, func: Handler) -> Handler:
-        """What to register on the internal bus: buses other than our own know nothing of coroutine functions."""
-        if isinstance(self.internal_bus, FakeBus) or not inspect.iscoroutinefunction(func):
-            return func
-        return self._coroutines.setdefault(func, partial(self._later, func))
-
-    def _later(self, func: Handler, message: Any) -> None:
-        self._dispatcher.put(lambda: [partial(func, message)])
-
-    def remove_all_listeners(self, event_name: str) -> None:
-        """Call no function on an event any more."""
-        if self._is_hive_event(event_name):
-            self.emitter.remove_all_listeners(event_name)
-        else:
-            self.internal_bus.remove_all_listeners(event_key(event_name))
-
-    @staticmethod
-    def _is_hive_event(event: str) -> bool:
-        key = event_key(event)
-        return key in HIVE_TYPES or key in CONNECTION_EVENTS
 
     def _speaker(self) -> Speaker:
         return Speaker(self._useragent, self.session.session_id, self.session.site_id)

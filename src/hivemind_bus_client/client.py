@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 from .base_client import ClientBase, handshake_budget
 from .delivery import BinaryDataCallbacks
-from .dispatch import STOP_TIMEOUT_S, ThreadDispatcher
+from .dispatch import STOP_TIMEOUT_S, ThreadDispatcher, event_key
 from .driver import Driver
 from .exceptions import NotConnected
+from .farewell import ENDS, Farewell
 from .loop_thread import LoopThread
 from .message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType
 from .waiters import HiveMessageWaiter, HivePayloadWaiter, answer_test, has_payload, hive_type
@@ -30,6 +31,8 @@ class HiveMessageBusClient(ClientBase):
 
     Handlers run in one thread, in the order in which things happen; everything, waiting too, may be called in
     them. A handler that fails is logged; a slow one delays other handlers, never the connection.
+
+    A program that ends while the answer to its last utterance is awaited waits for it, up to 5 s; `close` ends that.
     """
 
     connected_event: threading.Event
@@ -39,6 +42,7 @@ class HiveMessageBusClient(ClientBase):
         self._handlers = ThreadDispatcher()
         self._lifecycle = threading.RLock()
         self._loop: LoopThread | None = None
+        self._farewell = Farewell()
         return self._handlers, threading.Event(), threading.Event()
 
     def __enter__(self) -> HiveMessageBusClient:
@@ -58,6 +62,7 @@ class HiveMessageBusClient(ClientBase):
                 self._handlers.start()
                 self._loop.call(_start(self._driver))
             self.started_running = True
+            self._farewell.begin()
             return self._loop.thread
 
     def connect(
@@ -115,6 +120,7 @@ class HiveMessageBusClient(ClientBase):
 
         Waits at most about ``timeout`` seconds for handlers that do not return.
         """
+        self._farewell.end()
         with self._lifecycle:
             loop, self._loop = self._loop, None
             if loop is not None and self._driver is not None:
@@ -143,8 +149,18 @@ class HiveMessageBusClient(ClientBase):
         """
         wait_s = self._wait_budget(timeout)
         outgoing = self._outgoing(message, binary_type)
-        self._call(self._running().send(outgoing, wait_s))
+        self._farewell.said(_topic(outgoing))  # before it is sent: the answer may be quick
+        try:
+            self._call(self._running().send(outgoing, wait_s))
+        except BaseException:
+            self._farewell.answered()
+            raise
         self._echo(outgoing)
+
+    def _received(self, message: HiveMessage, size: int) -> None:
+        super()._received(message, size)
+        if _topic(message) in ENDS:
+            self._dispatcher.put(lambda: [self._farewell.answered], may_drop=False)
 
     def emit_mycroft(self, message: Any, *, timeout: float | None = None) -> None:
         """Send an OVOS message; see `emit`."""
@@ -199,6 +215,13 @@ class HiveMessageBusClient(ClientBase):
             return waiter.wait(timeout)
         finally:
             waiter.cancel()
+
+
+def _topic(message: HiveMessage) -> str:
+    """The type of the OVOS message inside a BUS envelope; empty for any other."""
+    body = message.body
+    is_bus = event_key(message.msg_type) == HiveMessageType.BUS.value and isinstance(body, dict)
+    return str(body.get("type")) if is_bus else ""
 
 
 async def _start(driver: Driver) -> None:

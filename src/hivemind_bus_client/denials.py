@@ -50,5 +50,6 @@ def read_denial(data: Mapping[str, Any], context: Mapping[str, Any]) -> Denial:
     """Read the data and context of a ``hive.policy.denied`` message."""
     code = str(data.get("code") or "")
     denied_type = str(data.get("denied_type") or "")
+    reason = str(data.get("reason") or "").rstrip(".")
     cure = _CURES.get(code, "").format(denied_type=shlex.quote(denied_type), client=shlex.quote(_client_id(context)))
-    return Denial(code, denied_type, str(data.get("reason") or "").rstrip("."), cure)
+    return Denial(code, denied_type, reason, "" if cure.rstrip(".") in reason else cure)

@@ -135,7 +135,7 @@ def _connected(link: _Link) -> Iterator[HiveMessageBusClient]:
     def tell_once(problem: Exception) -> None:
         if not told:
             told.append(str(problem))
-            _note(f"{problem} Trying for {link.timeout:g} s…")
+            _note(f"{str(problem).split('. ')[0]}. Trying for {link.timeout:g} s…")
 
     client.on("error", tell_once)
     try:

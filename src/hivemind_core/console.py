@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from .database import ClientDatabase, open_database
 from .storage import Change, StorageError
 
 HUB_PACKAGES = frozenset({"aiohttp", "msgspec", "rich", "zxcvbn"})
+TYPES_WIDTH = 60
 INSTALL_HUB = "pip install 'hivemind-mesh[hub]'"
 
 
@@ -95,7 +97,7 @@ def _named(db: ClientDatabase, wanted: str) -> Client:
 
 
 def _asked(rows: Sequence[Client]) -> Client:
-    lines = [(str(row.client_id), row.name, ", ".join(row.allowed_types)) for row in rows]
+    lines = [(str(row.client_id), row.name, fill(", ".join(row.allowed_types), TYPES_WIDTH)) for row in rows]
     table("HiveMind Clients", ("ID", "Name", "Allowed Msg Types"), lines)
     by_id = {str(row.client_id): row for row in rows}
     leave = str(rows[-1].client_id + 1)

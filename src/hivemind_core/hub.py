@@ -393,10 +393,7 @@ class Hub:
             self._spawn(self._store_last_seen(due, self.clocks.wall()))
 
     async def _store_last_seen(self, client_ids: list[int], wall: float) -> None:
-        for client_id in client_ids:
-            await self.admission.write(
-                "when a client was seen", self.db.update, client_id, {"last_seen": wall}
-            )
+        await self.admission.write("when clients were seen", self.db.touch, client_ids, wall)
 
 
 AGENT_OFFLINE = "The assistant behind the hub is not connected. Try again in a moment; see the hub's log."

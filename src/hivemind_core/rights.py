@@ -90,9 +90,9 @@ BARRED = (
 
 
 def _barring_command(barred: Barred, *, add: bool) -> click.Command:
-    purpose = "Keep a client's utterances from" if add else "Let a client's utterances reach again"
+    verb, purpose = ("blacklist", "Keep a client from one") if add else ("allow", "No longer keep a client from one")
 
-    @click.command(f"{'blacklist' if add else 'allow'}-{barred.word}", help=f"{purpose} a {barred.word}.")
+    @click.command(f"{verb}-{barred.word}", help=f"{purpose} {barred.word}.")
     @click.argument("value")
     @click.argument("node_id", required=False)
     def command(value: str, node_id: str | None) -> None:

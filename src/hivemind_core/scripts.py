@@ -28,7 +28,11 @@ ANYWHERE = ("0.0.0.0", "::", "")
 SECRETS = frozenset({"password", "broker_password", "redis_url", "session_redis_url"})
 """Keys of server.json whose texts are not shown unasked."""
 
-_CONFIG_OPTION: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "FILE", "help": "Use this server.json."}
+_CONFIG_OPTION: dict[str, Any] = {
+    "type": click.Path(path_type=Path),
+    "metavar": "FILE",
+    "help": "Use this server.json.",
+}
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -431,8 +431,10 @@ async def test_dropping_the_connection_makes_a_new_one(clients, hub):
 
 async def test_closing_is_for_good_and_can_be_undone(clients, hub):
     client = await clients.connected()
+    assert not client.stopping
     await clients.run(client.close)
     await eventually(lambda: not hub.peers)
+    assert client.stopping
     assert not client.connected_event.is_set()
     with pytest.raises(NotConnected):
         await clients.run(client.emit, utterance())

@@ -28,6 +28,12 @@ def test_what_the_hub_sent_cannot_become_another_command():
     assert "allow-msg 'x; reboot' ID" in denial.cure
 
 
+def test_a_cure_that_the_hub_names_itself_is_not_repeated():
+    reason = "not allowed. On the hub run `hivemind-core allow-msg x 7`."
+    denial = read_denial({"denied_type": "x", "code": "acl_disallowed_type", "reason": reason}, {"source": PEER})
+    assert str(denial) == f"the hub denied x: {reason}"
+
+
 @pytest.mark.parametrize("data", [{}, {"code": "new_policy", "reason": None}, {"code": 5, "denied_type": ["x"]}])
 def test_any_denial_can_be_told(data):
     assert str(read_denial(data, {})).startswith("the hub denied")

@@ -191,7 +191,7 @@ def test_the_command_line_wins_over_the_file(file: Path) -> None:
 
 def test_a_broken_file_is_refused_with_its_line_and_left_alone(file: Path) -> None:
     """The released hub took it for an empty one and wrote its defaults over it."""
-    reason = wrong(file, "// mine\n{\n  # a comment\n  \"binarize\": yes\n}\n")
+    reason = wrong(file, '// mine\n{\n  # a comment\n  "binarize": yes\n}\n')
     assert str(file) in reason
     assert "line 4: " in reason
     assert "It was left as it is; mend it, or move it away" in reason

@@ -16,9 +16,7 @@ UTTERANCE = "recognizer_loop:utterance"
 class HubProcess:
     """One installation of a hub: its home, port and agent's port. It may be started and ended many times."""
 
-    def __init__(
-        self, children: Children, program: Path, bus_port: int, *, name: str = "hub", port: int = 0
-    ) -> None:
+    def __init__(self, children: Children, program: Path, bus_port: int, *, name: str = "hub", port: int = 0) -> None:
         self.name = name
         self.port = port or free_port()
         self.bus_port = bus_port
@@ -51,9 +49,7 @@ class HubProcess:
         """Run one of its commands to the end; what it printed."""
         return self._children.run(f"{self.name}-{arguments[0]}", [self._program, *arguments], self.home)
 
-    def add_client(
-        self, access_key: str, password: str, *, name: str = "satellite", allow: str = UTTERANCE
-    ) -> None:
+    def add_client(self, access_key: str, password: str, *, name: str = "satellite", allow: str = UTTERANCE) -> None:
         """Make a client row that may send messages of one type."""
         options = ["--name", name, "--access-key", access_key, "--password", password, "--allow", allow]
         self.command("add-client", *options)

@@ -83,10 +83,17 @@ class End:
 class LinkPair:
     """A hub's link and a satellite's. `run` carries frames until both are silent."""
 
-    def __init__(self, hub: HubTerms | None = None, client: ClientTerms | None = None, **passwords: str | None) -> None:
+    def __init__(
+        self,
+        hub: HubTerms | None = None,
+        client: ClientTerms | None = None,
+        *,
+        hub_password: str | None = PASSWORD,
+        client_password: str | None = PASSWORD,
+    ) -> None:
         self.now = 100.0
-        self.hub = End(Link.hub(hub or hub_terms(), self.now), passwords.get("hub", PASSWORD))
-        self.client = End(Link.client(client or client_terms(), self.now), passwords.get("client", PASSWORD))
+        self.hub = End(Link.hub(hub or hub_terms(), self.now), hub_password)
+        self.client = End(Link.client(client or client_terms(), self.now), client_password)
         self.wire: list[tuple[str, Frame]] = []
         """Every frame that was carried: who sent it, and what."""
         self.change: Callable[[str, Frame], list[Frame]] = lambda sender, frame: [frame]

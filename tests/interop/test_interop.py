@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from helpers.pair import OTHER_KEY, OTHER_PASSWORD, OURS, Pair, talk
+from helpers.pair import KEY, OTHER_KEY, OTHER_PASSWORD, OURS, Pair, talk
 from helpers.processes import Child, Home, wait_until
 
 KK, XX = "KKpsk0", "XXpsk2"
@@ -54,6 +54,13 @@ def test_the_agent_hears_the_utterance_with_its_way_back(every_pair: Pair) -> No
     assert context["source"].endswith(f"::{declared}")
 
 
+def test_nothing_on_the_bus_tells_the_access_key(pair: Pair) -> None:
+    talk(connected(pair))
+    traffic = pair.bus_record.read_text("utf-8")
+    assert "hive.client.connect" in traffic
+    assert (KEY in traffic) == (pair.hub_make != OURS)
+
+
 def test_long_messages_travel_in_parts(pair: Pair) -> None:
     satellite = connected(pair)
     talk(satellite, "tell me more " * 20_000)
@@ -82,6 +89,8 @@ def test_the_satellite_comes_back_after_a_hub_restart(pair: Pair, end: str) -> N
     pair.wait_session_after(links)
     talk(satellite, "are you back")
     assert pair.patterns()[-1] == KK
+    if end == "stop" and pair.hub_make == OURS:
+        assert 1001 in [code for code, _ in pair.closes("hub")]
 
 
 def test_the_satellite_comes_back_after_a_lost_connection(every_pair: Pair) -> None:

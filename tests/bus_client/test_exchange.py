@@ -1,0 +1,154 @@
+"""The two sides of the v3 exchange, without a link around them."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers.link_pair import CLIENT_KEY, CLIENT_PUBLIC, HELLO, HUB_KEY, HUB_PUBLIC, offer
+from hivemind_bus_client.exceptions import HiveMindException, NoiseHandshakeFailed
+from hivemind_bus_client.exchange import (
+    DEFAULT_ENCODING,
+    ENCODINGS,
+    ClientNoise,
+    HubNoise,
+    NoiseTerms,
+    Refuse,
+    Step,
+    choose_noise,
+)
+from hivemind_bus_client.noise import NOISE_SUITE_AESGCM, NOISE_SUITE_CHACHA, canonical_json
+from hivemind_bus_client.text_encodings import SupportedEncodings
+
+PSK = b"k" * 32
+MADE = offer(pinned=True)
+
+
+def hub(*, pinned=None, psk=None, made=MADE):
+    return HubNoise(NoiseTerms(HELLO, made, HUB_KEY, pinned, psk))
+
+
+def client(inner, *, pattern="XXpsk2", pinned=None):
+    return ClientNoise(NoiseTerms(HELLO, MADE, CLIENT_KEY, pinned), (pattern, NOISE_SUITE_CHACHA), inner)
+
+
+def first(inner, **terms):
+    """A client that has sent message 1, and the message."""
+    side = client(inner, **terms)
+    assert side.start() == Step(key_needed=True)
+    (message,) = side.key_derived(PSK).send
+    return side, message
+
+
+@pytest.mark.parametrize("pattern", ["XXpsk2", "KKpsk0"])
+@pytest.mark.parametrize("psk", [None, PSK])
+@pytest.mark.parametrize("binarize", [True, False, None, "true", 1])
+def test_the_course(pattern, psk, binarize):
+    ours = hub(pinned=CLIENT_PUBLIC, psk=psk)
+    theirs, message = first({"binarize": binarize}, pattern=pattern, pinned=HUB_PUBLIC)
+    assert ours.start() == Step()
+    step = ours.receive(message)
+    if psk is None:
+        assert step == Step(key_needed=True)
+        assert ours.receive(message) == Step()
+        step = ours.key_derived(PSK)
+    answered = theirs.receive(*step.send)
+    done = step.established or ours.receive(*answered.send).established
+    for established, key in ((done, CLIENT_PUBLIC), (answered.established, HUB_PUBLIC)):
+        assert (established.version, established.pattern, established.remote_key) == (3, pattern, key)
+        assert established.binarize is (binarize is True)
+    frames = done.session.seal(b"hello", False)
+    assert [answered.established.session.open(frame) for frame in frames] == [(b"hello", False)]
+    with pytest.raises(NoiseHandshakeFailed):
+        done.session.open("text")
+    done.session.rest()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [
+        (["JSON-B64"], "JSON-B64"),
+        (["BOGUS", "JSON-HEX", "JSON-B91"], "JSON-HEX"),
+        (["BOGUS"], DEFAULT_ENCODING),
+        ([["JSON-B64"], {}], DEFAULT_ENCODING),
+        ("JSON-B64", DEFAULT_ENCODING),
+        (None, DEFAULT_ENCODING),
+    ],
+)
+def test_the_encoding_is_chosen_but_never_a_reason_to_refuse(wanted, chosen):
+    theirs, message = first({"encodings": wanted})
+    (answer,) = hub(psk=PSK).receive(message).send
+    payload = theirs._handshake.read(bytes.fromhex(answer["noise"]["msg"]))
+    assert payload == canonical_json({"encoding": chosen})
+
+
+def inner_bytes(content):
+    """A first message whose payload is whatever bytes."""
+    terms = NoiseTerms(HELLO, MADE, CLIENT_KEY, None, PSK)
+    message = terms.handshake("XXpsk2", NOISE_SUITE_CHACHA, initiator=True).write(content)
+    return {"noise": {"pattern": "XXpsk2", "suite": NOISE_SUITE_CHACHA, "msg": message.hex()}}
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"5", b'"x"', b"{}"])
+def test_a_payload_that_is_no_object_reads_as_an_empty_one(content):
+    assert hub().receive(inner_bytes(content)) == Step(key_needed=True)
+
+
+@pytest.mark.parametrize("content", [b"x", b"\xff", b"{"])
+def test_a_payload_that_is_no_json_is_refused(content):
+    with pytest.raises(Refuse) as caught:
+        hub().receive(inner_bytes(content))
+    assert caught.value.code == "handshake_failed"
+
+
+def test_refuse_is_an_exception_of_ours():
+    error = Refuse("invalid_key", "invalid api key")
+    assert isinstance(error, HiveMindException)
+    assert (error.code, error.reason, str(error)) == ("invalid_key", "invalid api key", "invalid api key")
+
+
+def test_keys_at_the_wrong_time_are_ignored():
+    assert hub().key_derived(PSK) == Step()
+    theirs, _ = first({})
+    assert theirs.key_derived(PSK) == Step()
+    assert client({}).receive({"noise": {"msg": "00"}}) == Step()
+    assert theirs.receive({"binarize": True}) == Step()
+
+
+@pytest.mark.parametrize("payload", [{"noise": None}, {"noise": {}}, {"noise": {"msg": "xyz"}}, {"noise": {"msg": 1}}])
+def test_an_answer_that_cannot_be_read(payload):
+    theirs, _ = first({})
+    with pytest.raises(Refuse) as caught:
+        theirs.receive(payload)
+    assert caught.value.code == "malformed_handshake"
+
+
+class TestChoose:
+    @pytest.mark.parametrize(
+        ("changes", "pinned", "chosen"),
+        [
+            ({}, None, ("XXpsk2", NOISE_SUITE_CHACHA)),
+            ({}, b"k", ("KKpsk0", NOISE_SUITE_CHACHA)),
+            ({"noise": {"patterns": ["XXpsk2"], "suites": [NOISE_SUITE_AESGCM]}}, b"k", ("XXpsk2", NOISE_SUITE_AESGCM)),
+            ({"max_protocol_version": 4}, None, ("XXpsk2", NOISE_SUITE_CHACHA)),
+            ({"max_protocol_version": 2}, None, None),
+            ({"max_protocol_version": None}, None, None),
+            ({"noise": []}, None, None),
+            ({"noise": {"patterns": None, "suites": []}}, None, None),
+        ],
+    )
+    def test_choose(self, changes, pinned, chosen):
+        assert choose_noise({**MADE, **changes}, pinned) == chosen
+
+    def test_an_empty_offer(self):
+        assert choose_noise({}, None) is None
+
+
+def test_the_encodings_are_those_there_are():
+    assert tuple(e.value for e in SupportedEncodings) == ENCODINGS
+    assert DEFAULT_ENCODING in ENCODINGS
+
+
+def test_secrets_are_in_no_repr():
+    shown = repr(NoiseTerms(HELLO, MADE, HUB_KEY, None, PSK, CLIENT_KEY))
+    for secret in (HUB_KEY, PSK, CLIENT_KEY):
+        assert repr(secret) not in shown
