@@ -11,5 +11,5 @@ from hivemind_bus_client.message import Message
 question = " ".join(sys.argv[1:]) or "what time is it"
 with HiveMessageBusClient() as client:
     client.on_mycroft("speak", lambda message: print(message.data["utterance"]))
-    client.emit_mycroft(Message("recognizer_loop:utterance", {"utterances": [question]}))
-    client.wait_for_mycroft("ovos.utterance.handled", timeout=30)
+    utterance = Message("recognizer_loop:utterance", {"utterances": [question]})
+    client.wait_for_payload_response(utterance, "ovos.utterance.handled", timeout=30)

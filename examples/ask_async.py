@@ -14,12 +14,14 @@ async def main() -> None:
         def spoken(message: Message) -> None:
             print(message.context["session"]["session_id"], "hears:", message.data["utterance"])
 
+        handled: asyncio.Queue[Message] = asyncio.Queue()
         client.on_mycroft("speak", spoken)
+        client.on_mycroft("ovos.utterance.handled", handled.put_nowait)
         for name, question in QUESTIONS.items():
             context = {"session": {"session_id": name}}
             await client.emit_mycroft(Message("recognizer_loop:utterance", {"utterances": [question]}, context))
         for _ in QUESTIONS:
-            await client.wait_for_mycroft("ovos.utterance.handled", timeout=30)
+            await asyncio.wait_for(handled.get(), timeout=30)
 
 
 asyncio.run(main())

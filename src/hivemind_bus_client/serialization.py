@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from . import codec
@@ -133,14 +134,13 @@ def _frame(parts: _Parts, compressed: bool) -> bytes:
 
 def _shortest_frame(parts: _Parts) -> bytes:
     """Return the shorter form, the uncompressed one on a tie, or the only one that holds the metadata."""
-    try:
-        plain = _frame(parts, False)
-    except MetadataTooLarge:
-        return _frame(parts, True)
-    try:
-        return min(plain, _frame(parts, True), key=len)
-    except MetadataTooLarge:
-        return plain
+    forms = []
+    for compressed in (False, True):
+        with suppress(MetadataTooLarge):
+            forms.append(_frame(parts, compressed))
+    if not forms:
+        raise MetadataTooLarge(f"metadata does not fit {MAX_METADATA_BYTES} bytes, compressed or not")
+    return min(forms, key=len)
 
 
 def is_binary_encodable(message: HiveMessage) -> bool:

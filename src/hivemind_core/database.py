@@ -130,10 +130,11 @@ class ClientDatabase:
 
     def touch(self, client_ids: Iterable[int], last_seen: float) -> None:
         """Write when clients were seen (Unix time, seconds), all in one step."""
-        ids = list(client_ids)
+        ids = set(client_ids)
         self.store.touch(ids, last_seen)
-        for row in filter(None, map(self.by_id, ids)):
-            self._keep(replace(row, last_seen=last_seen))
+        self._rows = _Rows.of(
+            replace(row, last_seen=last_seen) if row.client_id in ids else row for row in self.all()
+        )
 
     def delete(self, client_id: int) -> bool:
         """Revoke a client for good; its id is not used again. False where there was none."""

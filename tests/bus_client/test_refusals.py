@@ -81,13 +81,11 @@ def test_an_ordinary_end_is_no_refusal(close_code):
     assert from_close(close_code, "invalid api key") is None
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in REFUSALS.values() if row.close_code in (1008, 1011)], ids=lambda row: row.code
-)
+@every_row
 def test_what_our_hub_writes_is_understood(row):
-    found = from_close(row.close_code, row.wire_reason)
-    assert found is not None
-    assert found.permanent is row.permanent or row.code in ("wrong_password", "key_mismatch")
+    if row.close_code not in (1008, 1011) or row.code == "unencrypted_frame":  # whose reason is that of invalid_frame
+        return
+    assert from_close(row.close_code, row.wire_reason).permanent is row.permanent
 
 
 def test_the_exception_names_cause_and_cure():

@@ -48,6 +48,13 @@ def test_any_text_is_decoded_or_refused(encoding: SupportedEncodings, text: str)
         return
 
 
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("stranger", ["\x80", "é", "\n\0", '"\\', "'"])
+def test_a_character_of_no_alphabet_is_refused(encoding: SupportedEncodings, stranger: str) -> None:
+    with pytest.raises(DecodingError):
+        get_decoder(encoding)(get_encoder(encoding)(b"12345678").decode() + stranger)
+
+
 @pytest.mark.parametrize(
     ("encoding", "text"),
     [

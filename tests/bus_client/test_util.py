@@ -133,19 +133,16 @@ def test_only_the_handshake_travels_in_clear() -> None:
     assert util.unencrypted_frame_allowed("no json", False) is False
 
 
-def test_the_former_names_of_the_ciphers_warn() -> None:
-    with pytest.warns(DeprecationWarning, match=r"encryption\.encrypt_as_json"):
-        hexed = util.encrypt_as_json(KEY, {"a": 1})
-    with pytest.warns(DeprecationWarning):
-        based = util.encrypt_as_json(KEY, "text", b64=True)
+def warned(call: Any, *arguments: Any) -> Any:
+    with pytest.warns(DeprecationWarning, match=rf"use hivemind_bus_client\.encryption\.{call.__name__}"):
+        return call(*arguments)
+
+
+def test_the_former_names_of_the_ciphers_work_and_warn() -> None:
+    hexed, based = warned(util.encrypt_as_json, KEY, {"a": 1}), warned(util.encrypt_as_json, KEY, "text", True)
     assert encryption.decrypt_from_json(KEY, hexed, encoding="JSON-HEX") == '{"a": 1}'
-    with pytest.warns(DeprecationWarning):
-        assert util.decrypt_from_json(KEY, hexed) == '{"a": 1}'
-    with pytest.warns(DeprecationWarning):
-        assert util.decrypt_from_json(KEY, based) == "text"
-    with pytest.warns(DeprecationWarning):
-        sealed = util.encrypt_bin(KEY, "text")
-    with pytest.warns(DeprecationWarning):
-        assert util.decrypt_bin(KEY, sealed) == b"text"
-    with pytest.warns(DeprecationWarning), pytest.raises(DecryptionKeyError):
-        util.decrypt_bin(KEY, bytes(40))
+    assert warned(util.decrypt_from_json, KEY, hexed) == '{"a": 1}'
+    assert warned(util.decrypt_from_json, KEY, based) == "text"
+    assert warned(util.decrypt_bin, KEY, warned(util.encrypt_bin, KEY, "text")) == b"text"
+    with pytest.raises(DecryptionKeyError):
+        warned(util.decrypt_bin, KEY, bytes(40))
