@@ -6,11 +6,18 @@ import errno
 import ipaddress
 import random
 import socket
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.processes import Children
+
+HERE = Path(__file__).parent
+SUITES = ("e2e", "interop")
+"""Folders whose tests are a suite of their own, marked by its name."""
+CHILDREN = pytest.StashKey[Children]()
 NETWORKED = ("interop", "packaging")
 
 
@@ -62,3 +69,29 @@ def only_this_machine(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(socket.socket, "connect", guarded_connect)
     monkeypatch.setattr(socket, "getaddrinfo", guarded_resolve)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of a suite."""
+    for item in items:
+        suite = item.path.relative_to(HERE).parts[0]
+        if suite in SUITES:
+            item.add_marker(suite)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the processes of a failed test printed."""
+    report = yield
+    children = item.stash.get(CHILDREN, None)
+    if report.failed and children is not None:
+        report.sections.append(("processes", children.report()))
+    return report
+
+
+@pytest.fixture
+def children(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Children]:
+    """The processes of one test; all of them end with it."""
+    with Children(tmp_path) as running:
+        request.node.stash[CHILDREN] = running
+        yield running

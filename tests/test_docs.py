@@ -1,4 +1,4 @@
-"""What the documents promise is there: links, clauses that the code cites, the table of refusals."""
+"""The documents say what is there: links lead somewhere, cited clauses exist, nothing a person meets is missing."""
 
 from __future__ import annotations
 
@@ -7,42 +7,67 @@ from pathlib import Path
 
 import pytest
 
-from hivemind_bus_client.refusals import REFUSALS, Refusal
+from hivemind_bus_client.refusals import REFUSALS
+from hivemind_bus_client.scripts import hmclient_cmds
+from hivemind_core.config import DEFAULTS
+from hivemind_core.scripts import hmcore_cmds
 
 ROOT = Path(__file__).parents[1]
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
-SOURCES = [*(ROOT / "src").rglob("*.py")]
-
-_LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:)([^)#]*)(?:#([^)]*))?\)")
-_CITED = re.compile(r"docs/protocol\.md (\d+(?:\.\d+)?(?:(?:, | and )\d+(?:\.\d+)?)*)")
-_CLAUSE = re.compile(r"^#{2,3} (\d+(?:\.\d+)?)[. ]", re.MULTILINE)
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("packages/*/*.md")])
+CODE = sorted(path for folder in ("src", "tests", "bench", "examples") for path in (ROOT / folder).rglob("*.py"))
+CITATION = re.compile(r"docs/protocol\.md (\d+(?:\.\d+)?(?:(?:, | and )\d+(?:\.\d+)?)*)")
 
 
-def anchors(page: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+def read(page: str) -> str:
+    return (ROOT / page).read_text("utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def anchors(text: str) -> set[str]:
+    """The names under which a page's headings are linked to."""
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    for path, anchor in _LINK.findall(page.read_text()):
-        target = (page.parent / path).resolve() if path else page
-        assert target.exists(), f"{page.name} links to {path}"
-        if anchor:
-            assert anchor in anchors(target), f"{page.name} links to {path}#{anchor}"
+    text = page.read_text("utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there.read_text("utf-8")), target
 
 
-def test_every_clause_that_is_cited_exists() -> None:
-    clauses = set(_CLAUSE.findall((ROOT / "docs" / "protocol.md").read_text()))
-    for source in SOURCES:
-        for cited in _CITED.findall(source.read_text()):
-            wanted = set(re.split(", | and ", cited))
-            assert wanted <= clauses, f"{source.name} cites docs/protocol.md {cited}"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_in_pages_compiles(page: Path) -> None:
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        compile(block, str(page), "exec")
 
 
-@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=lambda refusal: refusal.code)
-def test_every_refusal_is_explained(refusal: Refusal) -> None:
-    page = (ROOT / "docs" / "troubleshooting.md").read_text()
-    row = next((line for line in page.splitlines() if line.startswith(f"| `{refusal.code}` |")), "")
-    assert refusal.sentence in row
-    assert refusal.cure in row
+def test_cited_clauses_exist() -> None:
+    clauses = set(re.findall(r"^#+ (\d+(?:\.\d+)?)[. ]", read("docs/protocol.md"), re.MULTILINE))
+    cited = [(path.name, found) for path in CODE for found in CITATION.findall(path.read_text("utf-8"))]
+    assert cited
+    assert [(name, found) for name, found in cited if not set(re.split(", | and ", found)) <= clauses] == []
+
+
+@pytest.mark.parametrize("code", sorted(REFUSALS))
+def test_every_refusal_is_explained_in_its_own_words(code: str) -> None:
+    row = REFUSALS[code]
+    assert f"| `{code}` | {row.sentence} | {row.cure} |" in read("docs/troubleshooting.md")
+
+
+@pytest.mark.parametrize("command", sorted({*hmclient_cmds.commands, *hmcore_cmds.commands}))
+def test_every_command_is_described(command: str) -> None:
+    page = read("docs/client.md" if command in hmclient_cmds.commands else "docs/hub.md")
+    assert f"`{command}`" in page
+
+
+def test_the_defaults_in_the_table_are_the_defaults() -> None:
+    page = read("docs/hub.md")
+    for key in ("min_password_bits", "last_seen_update_interval"):
+        assert f"| `{key}` | {DEFAULTS[key]} |" in page
+    for key in ("runtime_password_strength_check", "binarize"):
+        assert f"| `{key}` | {str(DEFAULTS[key]).lower()} |" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 from collections.abc import Iterator
@@ -74,6 +75,12 @@ def test_ask_async(stage: Stage) -> None:
     answers = stage.run("ask_async.py").splitlines()
     assert sorted(line.split(" hears: ")[0] for line in answers) == ["alice", "bob"]
     assert "bob hears: One satellite is connected: example." in answers
+
+
+def test_the_example_of_the_readme(stage: Stage) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    stage.begin()
+    assert "It is " in stage.children.run("readme", [sys.executable, "-c", code], stage.home)
 
 
 def test_speaker(stage: Stage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -96,7 +98,8 @@ def test_encoders_take_text_as_utf8() -> None:
 def test_names_of_encodings() -> None:
     assert norm_encoding("JSON-B64") is norm_encoding(SupportedEncodings.JSON_B64)
     assert [encoding.value for encoding in ENCODINGS][:3] == ["JSON-B91", "JSON-Z85B", "JSON-Z85P"]
-    for name in ("json-b64", "B64", "", None, 1):
+    unknown: tuple[Any, ...] = ("json-b64", "B64", "", None, 1)
+    for name in unknown:
         for function in (norm_encoding, get_encoder, get_decoder):
             with pytest.raises(InvalidEncoding):
                 function(name)

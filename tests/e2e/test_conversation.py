@@ -96,7 +96,7 @@ def test_two_satellites_hear_only_their_own_answers(children: Children, hub: Our
     hall.send("utterance", text="what time is it")
     hall.expect("handled")
     assert [event["event"] for event in kitchen.events()].count("speak") == 1
-    assert [event["utterance"] for event in hall.events() if event["event"] == "speak"][0].startswith("It is ")
+    assert next(event["utterance"] for event in hall.events() if event["event"] == "speak").startswith("It is ")
 
 
 def test_a_wrong_key_and_a_wrong_password_are_told_apart(children: Children, hub: OurHub) -> None:

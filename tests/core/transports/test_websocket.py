@@ -23,6 +23,11 @@ from hivemind_core.transports.websocket import WebSocketTransport
 CONFIG = WebSocketConfig(host="127.0.0.1", port=0)
 
 
+def echo(message: Message) -> Message | None:
+    said = message.data.get("utterances")
+    return message.reply("speak", {"utterance": said[0]}) if said else None
+
+
 class Rig:
     """A hub behind a real socket, and satellites that are a Link each."""
 
@@ -49,6 +54,11 @@ class Rig:
             await self.flush(ws, link)
         return ws, link
 
+    async def empty(self) -> None:
+        """Wait until the hub has no connection left."""
+        while self.hive.hub.peers.connections():  # noqa: ASYNC110 - the hub tells nobody
+            await asyncio.sleep(0.01)
+
     async def flush(self, ws: aiohttp.ClientWebSocketResponse, link: Link) -> None:
         for frame in link.frames_to_send():
             await (ws.send_str(frame) if isinstance(frame, str) else ws.send_bytes(frame))
@@ -65,9 +75,7 @@ class Rig:
 @contextlib.asynccontextmanager
 async def rigged(config: WebSocketConfig = CONFIG) -> AsyncIterator[Rig]:
     async with MemoryHive() as hive:
-        hive.agent.respond = lambda message: (
-            message.reply("speak", {"utterance": message.data["utterances"][0]}) if "utterances" in message.data else None
-        )
+        hive.agent.respond = echo
         transport = WebSocketTransport(hive.hub, config)
         await transport.start()
         async with aiohttp.ClientSession() as http:
@@ -80,8 +88,7 @@ async def test_a_conversation_and_its_end() -> None:
         ws, link = await rig.join("kitchen")
         assert (await rig.ask(ws, link, "hi")).payload.data == {"utterance": "hi"}
         await ws.close()
-        while rig.hive.hub.peers.connections():
-            await asyncio.sleep(0.01)
+        await rig.empty()
         assert len(rig.hive.agent.of_type("hive.client.disconnect")) == 1
 
 
@@ -122,8 +129,7 @@ async def test_pings_are_answered_and_asked() -> None:
 async def test_a_peer_that_answers_no_ping_is_cut() -> None:
     async with rigged(replace(CONFIG, ping_interval_s=0.1, ping_timeout_s=0.2)) as rig:
         ws, _ = await rig.join("kitchen")
-        while rig.hive.hub.peers.connections():
-            await asyncio.sleep(0.01)
+        await rig.empty()
         assert len(rig.hive.agent.of_type("hive.client.disconnect")) == 1
         await ws.close()
 
