@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from noise.connection import Keypair, NoiseConnection
 
 from helpers import vectors
+from helpers.transcripts import recorded_bodies, recorded_transport
 from hivemind_bus_client import noise
 from hivemind_bus_client.exceptions import NoiseHandshakeFailed, NoiseTransportFailed
 from hivemind_bus_client.noise import (
@@ -72,52 +73,6 @@ def shake(initiator, responder):
 
 
 # --- recorded -----------------------------------------------------------------------------------------------
-
-
-def recorded_handshake(record, role):
-    other = {"initiator": "responder", "responder": "initiator"}[role]
-    _, pattern, suite = record["protocol_name"].split("_", 2)
-    keys = HandshakeKeys(
-        bytes.fromhex(record[f"{role}_static_private_hex"]),
-        bytes.fromhex(record["psk_hex"]),
-        bytes.fromhex(record[f"{other}_static_public_hex"]) if pattern == NOISE_PATTERN_KK else None,
-        bytes.fromhex(record[f"{role}_ephemeral_private_hex"]),
-    )
-    prologue = bytes.fromhex(record["prologue_hex"])
-    return Handshake(pattern, suite, initiator=role == "initiator", prologue=prologue, keys=keys)
-
-
-def recorded_transport(record, role):
-    """Play one role of a transcript, every message compared, and return its transport."""
-    handshake = recorded_handshake(record, role)
-    for message in record["handshake_messages"]:
-        payload, data = bytes.fromhex(message["payload_hex"]), bytes.fromhex(message["message_hex"])
-        if message["sender"] == role:
-            assert handshake.write(payload) == data
-        else:
-            assert handshake.read(data) == payload
-        assert handshake.hash.hex() == message["h_after_hex"]
-    assert handshake.hash.hex() == record["handshake_hash_hex"]
-    return handshake.transport()
-
-
-def recorded_bodies(record):
-    """(sender, body, is binary, digests of the frames) of every message after the handshake."""
-    digests = []
-    for frame in record["transport_frames"]:
-        whole = frame.get("wire_hex")
-        digests.append(sha256(bytes.fromhex(whole)).hexdigest() if whole else frame["wire_sha256"])
-        number, total = map(int, frame["part"].split("/"))
-        if number < total:
-            continue
-        binary = frame["payload_kind"] == "binary-frame"
-        if "payload_note" in frame:
-            count, letter = frame["payload_note"].split(" times letter ")
-            body = letter.encode() * int(count)
-        else:
-            body = bytes.fromhex(frame["payload_hex"]) if binary else frame["payload_utf8"].encode()
-        yield frame["direction"].partition("->")[0], body, binary, digests
-        digests = []
 
 
 every_transcript = pytest.mark.parametrize("record", TRANSCRIPTS, ids=lambda r: r["protocol_name"])

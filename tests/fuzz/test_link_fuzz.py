@@ -8,6 +8,7 @@ import tracemalloc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.bad_frames import shake
 from helpers.link_pair import End, LinkPair, client_terms, hub_terms, open_pair
 from hivemind_bus_client.link import Link, Malformed, Refused
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
@@ -15,10 +16,6 @@ from hivemind_bus_client.noise import MAX_REASSEMBLY_BYTES, NOISE_SUITES
 from hivemind_bus_client.serialization import encode_frame
 
 BUS = HiveMessage(HiveMessageType.BUS, Message("speak", {"utterance": "olá"}))
-
-
-def shake(payload):
-    return json.dumps({"msg_type": "shake", "payload": payload})
 
 
 any_frame = st.binary(max_size=80) | st.text(max_size=80)

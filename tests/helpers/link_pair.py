@@ -72,7 +72,7 @@ class End:
 
     @property
     def opened(self) -> Opened:
-        (event,) = self.of(Opened)
+        (event,) = (event for event in self.events if isinstance(event, Opened))
         return event
 
     @property

@@ -7,6 +7,8 @@ with released: the control, which shows what the two of them do.
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -166,8 +168,9 @@ def test_a_session_outlives_a_binary_message(pair: Pair) -> None:
 
 
 def test_a_binary_message_of_a_client_that_may_nothing_is_denied(every_pair: Pair) -> None:
-    every_pair.hub.command("blacklist-msg", "recognizer_loop:utterance", "1")
     every_pair.hub.stop()
+    with closing(sqlite3.connect(every_pair.hub.database)) as database, database:
+        database.execute("UPDATE clients SET allowed_types = '[]'")
     every_pair.hub.start()
     satellite = connected(every_pair)
     satellite.send("binary", size=1000)
