@@ -207,7 +207,8 @@ class _ClientSide(_Side):
             raise Refuse("no_password", "no password is set")
         node_id = hello.get("node_id")
         options = exchange.choose_noise(offer, t.pinned_key if t.allow_kk else None)
-        if options is None or not isinstance(node_id, str) or t.max_version < PROTOCOL_V3:
+        agreed = t.min_version <= PROTOCOL_V3 <= t.max_version
+        if options is None or not isinstance(node_id, str) or not agreed:
             raise Refuse("protocol_too_old", "the hub does not offer protocol v3")
         noise = exchange.NoiseTerms(
             hello, offer, t.static_key, t.pinned_key, None, t.ephemeral_for_testing_only

@@ -152,3 +152,38 @@ def test_secrets_are_in_no_repr():
     shown = repr(NoiseTerms(HELLO, MADE, HUB_KEY, None, PSK, CLIENT_KEY))
     for secret in (HUB_KEY, PSK, CLIENT_KEY):
         assert repr(secret) not in shown
+
+
+class TestRefusals:
+    """Each with its row of the table; see test_link for the words on the wire."""
+
+    @staticmethod
+    def code(call, *arguments):
+        with pytest.raises(Refuse) as caught:
+            call(*arguments)
+        return caught.value.code
+
+    def test_what_was_not_offered(self):
+        made = offer(pinned=False)
+        for noise in ({"pattern": "KKpsk0", "suite": NOISE_SUITE_CHACHA}, {"pattern": "XXpsk2", "suite": None}, {}):
+            assert self.code(hub(made=made).receive, {"noise": noise}) == "not_offered"
+
+    def test_a_wrong_password(self):
+        theirs, message = first({})
+        ours = hub()
+        ours.receive(message)
+        (answer,) = ours.key_derived(b"another".ljust(32)).send
+        assert self.code(theirs.receive, answer) == "wrong_password"
+        theirs, message = first({}, pattern="KKpsk0", pinned=HUB_PUBLIC)
+        ours = hub(pinned=CLIENT_PUBLIC, psk=b"another".ljust(32))
+        assert self.code(ours.receive, message) == "handshake_failed"
+
+    def test_another_static_key_than_pinned(self):
+        theirs, message = first({}, pinned=CLIENT_PUBLIC)
+        ours = hub(pinned=HUB_PUBLIC, psk=PSK)
+        (answer,) = ours.receive(message).send
+        assert self.code(theirs.receive, answer) == "key_mismatch"
+        theirs, message = first({})
+        ours = hub(pinned=HUB_PUBLIC, psk=PSK)
+        (answer,) = ours.receive(message).send
+        assert self.code(ours.receive, *theirs.receive(answer).send) == "client_key_mismatch"

@@ -76,10 +76,10 @@ class TestSession:
         for message in (BUS, AUDIO):
             pair.send(pair.client, message)
             pair.send(pair.hub, message)
-        for got in (pair.hub.messages[1:], pair.client.messages):
-            assert [m.msg_type for m in got] == ["bus", "bin"]
-            assert got[0].as_dict == BUS.as_dict
-            assert (got[1].body, got[1].bin_type, got[1].metadata) == (AUDIO.body, 1, {"rate": 16000})
+        for bus, audio in (pair.hub.messages[1:], pair.client.messages):
+            assert bus.as_dict == BUS.as_dict
+            assert (audio.msg_type, audio.body, audio.bin_type) == ("bin", AUDIO.body, 1)
+            assert audio.metadata == {"rate": 16000}
 
     @pytest.mark.parametrize("size", [64_900, 65_000, 65_001, 130_001, 1_000_000])
     def test_long_messages_travel_in_parts(self, size):
@@ -210,8 +210,7 @@ class TestRefused:
         assert pair.hub.refused.code == "handshake_failed"
 
     def test_without_a_password(self):
-        pair = LinkPair(client=client_terms(has_password=False)).run()
-        assert pair.client.refused.code == "no_password"
+        assert LinkPair(client=client_terms(has_password=False)).run().client.refused.code == "no_password"
 
     @pytest.mark.parametrize(
         "made",
@@ -227,12 +226,10 @@ class TestRefused:
         ],
     )
     def test_an_offer_without_v3_we_can_do(self, made):
-        pair = LinkPair(hub_terms(offer=made)).run()
-        assert pair.client.refused.code == "protocol_too_old"
+        assert LinkPair(hub_terms(offer=made)).run().client.refused.code == "protocol_too_old"
 
     def test_no_node_id(self):
-        pair = LinkPair(hub_terms(hello={"peer": "x"})).run()
-        assert pair.client.refused.code == "protocol_too_old"
+        assert LinkPair(hub_terms(hello={"peer": "x"})).run().client.refused.code == "protocol_too_old"
 
     def test_v3_is_more_than_we_may(self):
         assert LinkPair(client=client_terms(max_version=2)).run().client.refused.code == "protocol_too_old"

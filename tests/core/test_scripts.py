@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +16,7 @@ import pytest
 
 from helpers.hub_commands import Ran, add, database, hub_command, said, stored
 from hivemind_bus_client.version import __version__
+from hivemind_core.clients import Client
 from hivemind_core.config import Config, ConfigError, config_dir, data_dir, default_path
 from hivemind_core.roles import ROLES
 
@@ -249,6 +252,43 @@ def test_a_folder_that_cannot_be_made_is_one_line_and_exit_code_1() -> None:
     ran = hub_command("add-client")
     assert (ran.code, ran.out) == (1, "")
     assert "Could not open the client database" in ran.error
+
+
+def _garble(path: Path) -> None:
+    path.write_bytes(b"these are the notes of somebody who needs them " * 100)
+
+
+def _put_forward(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 3")
+
+
+@pytest.mark.parametrize("command", [["add-client"], ["list-clients"], ["delete-client", "1", "--yes"]])
+@pytest.mark.parametrize(("spoil", "why"), [(_garble, "not a database"), (_put_forward, "schema version 3")])
+def test_a_database_that_cannot_be_used_is_one_line_and_left_alone(
+    spoil: Callable[[Path], None], why: str, command: list[str]
+) -> None:
+    add("key")
+    path = data_dir() / "hivemind-core" / "clients.db"
+    spoil(path)
+    before = path.read_bytes()
+    ran = hub_command(*command)
+    assert (ran.code, ran.out, path.read_bytes()) == (1, "", before)
+    assert ran.err == f"Error: {ran.error}\n"
+    assert str(path) in ran.error
+    assert why in ran.error
+
+
+def test_a_locked_database_is_one_line_and_nothing_is_said_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hivemind_core.storage.sqlite.BUSY_TIMEOUT_S", 0.01)
+    add("key")
+    with closing(sqlite3.connect(data_dir() / "hivemind-core" / "clients.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for command in (["add-client"], ["make-admin", "1"], ["delete-client", "1", "--yes"]):
+            ran = hub_command(*command)
+            assert (ran.code, ran.out) == (1, "")
+            assert "database is locked" in ran.error
+    assert stored(1) == Client(1, "key", "HiveMind-Node-0")
 
 
 def test_clients_kept_elsewhere_are_not_passed_over() -> None:

@@ -54,6 +54,7 @@ envelope = st.fixed_dictionaries(
 ).map(json.dumps)
 
 
+@settings(deadline=None)
 @given(frames=st.lists(any_frame | envelope, max_size=6))
 def test_before_the_session(frames):
     for link in (Link.hub(hub_terms(), 0), Link.client(client_terms(), 0)):
@@ -63,6 +64,7 @@ def test_before_the_session(frames):
         assert not link.is_open
 
 
+@settings(deadline=None)
 @given(frames=st.lists(any_frame | envelope, max_size=6))
 def test_in_the_session(frames):
     pair = open_pair()
@@ -71,6 +73,7 @@ def test_in_the_session(frames):
             assert all(isinstance(e, (Refused, Malformed)) for e in end.link.receive(frame, 0))
 
 
+@settings(deadline=None)
 @given(body=st.binary(max_size=80) | envelope.map(str.encode), binary=st.booleans())
 def test_sealed_by_the_peer(body, binary):
     for name in ("hub", "client"):
@@ -81,7 +84,7 @@ def test_sealed_by_the_peer(body, binary):
 
 
 @given(target=st.integers(0, 5), at=st.integers(0, 4000), bit=st.integers(0, 6), cut=st.booleans())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_one_frame_of_the_course_is_changed(target, at, bit, cut):
     count = iter(range(1000))
 

@@ -204,6 +204,20 @@ def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
     assert "not a database" in refused(path)
 
 
+def test_a_damaged_page_is_an_error_and_not_an_empty_store(path: Path) -> None:
+    make(path, TABLE_V2, 2, {"client_id": 1, "api_key": "a"})
+    (size,) = ask(path, "PRAGMA page_size")[0]
+    (root,) = ask(path, "SELECT rootpage FROM sqlite_master WHERE name = 'clients'")[0]
+    damaged = bytearray(path.read_bytes())
+    damaged[(root - 1) * size : root * size] = b"\xff" * size
+    path.write_bytes(damaged)
+    with closing(SQLiteStore(path)) as store:
+        with pytest.raises(StorageError, match="malformed"):
+            store.load()
+        with pytest.raises(StorageError, match="malformed"):
+            store.insert(Client(0, "key"))
+
+
 def test_the_database_of_another_program_is_refused(path: Path) -> None:
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as db:
@@ -217,6 +231,20 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "file" / "clients.db"):
         with pytest.raises(StorageError, match="Could not open the client database"):
             SQLiteStore(path)
+
+
+def test_a_file_that_may_only_be_read_is_read_and_refuses_writes(path: Path) -> None:
+    make(path, TABLE_V2, 2, {"client_id": 1, "api_key": "a"})
+    path.chmod(0o400)
+    if os.access(path, os.W_OK):
+        pytest.skip("this user may write any file")
+    with closing(SQLiteStore(path)) as store:
+        assert [row.api_key for row in store.load()] == ["a"]
+        with pytest.raises(StorageError, match="readonly"):
+            store.insert(Client(0, "key"))
+        with pytest.raises(StorageError, match="readonly"):
+            store.delete(1)
+    assert set(load(path)) == {1}
 
 
 def test_text_that_cannot_be_stored_is_an_error(path: Path) -> None:
