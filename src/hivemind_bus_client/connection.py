@@ -19,6 +19,7 @@ from .exceptions import NotConnected, NotOpen
 from .link import ClientTerms, Event, KeyNeeded, Link, Malformed, Opened, Received, Refused
 from .reconnect import Ended, read_close
 from .refusals import REFUSALS, Refusal
+from .tasks import end_tasks
 
 if TYPE_CHECKING:
     import ssl
@@ -257,9 +258,7 @@ class Connection:
             await self._socket.close()
 
     async def _finish(self) -> None:
-        for task in self._helpers:
-            task.cancel()
-        await asyncio.gather(*self._helpers, return_exceptions=True)
+        await end_tasks(self._helpers)
         for _, done in self._unsent:
             if done is not None and not done.done():
                 done.set_exception(NotConnected("the connection was lost before the message was sent"))

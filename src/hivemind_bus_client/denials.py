@@ -33,6 +33,8 @@ _CURES = {
     "policy_error": "A policy of the hub failed; see the hub's log.",
     "policy_chain_unavailable": "The hub's policies could not be loaded; see the hub's log.",
     "session_id_default_forbidden": 'Use a session id other than "default".',
+    "unsupported_type": "Update the hub; until then it has no use for such messages.",
+    "no_binary_handler": "It can take text only; send what was said instead of its sound.",
     "backend_unavailable": "The hub's assistant is offline; start it, or see the hub's log.",
 }
 

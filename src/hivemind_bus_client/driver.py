@@ -17,6 +17,7 @@ from .exceptions import HiveMindException, HubUnreachable, NotConnected
 from .keyring import Keyring, Keys
 from .reconnect import Ended, Persistence
 from .refusals import HiveMindRefused, Refusal
+from .tasks import end_tasks
 
 if TYPE_CHECKING:
     import ssl
@@ -184,8 +185,7 @@ class Driver:
         if self._connection is not None:
             await self._connection.close()
         if task is not None and task is not asyncio.current_task():
-            task.cancel()
-            await asyncio.wait({task})
+            await end_tasks([task])
         self._lost()
         self._tell_waiting()
 

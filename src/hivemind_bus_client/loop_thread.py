@@ -7,6 +7,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from .tasks import end_tasks
+
 T = TypeVar("T")
 
 
@@ -52,9 +54,6 @@ class LoopThread:
 
     async def _wind_up(self) -> None:
         current = asyncio.current_task()
-        others = [task for task in asyncio.all_tasks() if task is not current]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await end_tasks(task for task in asyncio.all_tasks() if task is not current)
         await self._loop.shutdown_default_executor()
         self._loop.stop()

@@ -48,14 +48,14 @@ class Visitor:
 def parse_token(token: str) -> tuple[str, str] | None:
     """Return (useragent, access key) of an authorization token, or None (docs/protocol.md 5.1).
 
-    A space stands for a ``+`` that an unescaped query lost.
+    A space stands for a ``+`` that an unescaped query lost. A useragent is printable: it stands in addresses and logs.
     """
     try:
         text = base64.b64decode(token.replace(" ", "+"), validate=True).decode("utf-8")
     except (binascii.Error, ValueError):
         return None
     useragent, colon, key = text.partition(":")
-    return (useragent, key) if colon and useragent and key else None
+    return (useragent, key) if colon and useragent.isprintable() and useragent and key else None
 
 
 def psk_binding(node_id: str, password: str) -> str:

@@ -279,16 +279,14 @@ class Hub:
             self._register(peer, Register({}, None, None))
 
     def _register(self, peer: Peer, action: Register) -> None:
-        before = peer.peer_id if peer.registered else None
-        session = dict(action.session)
-        if not isinstance(session.get("session_id"), str) or not session["session_id"]:
-            session["session_id"] = peer.session["session_id"]
-        if before is not None and session["session_id"] != peer.session["session_id"]:
+        session = {**action.session}
+        session["session_id"] = session.get("session_id") or peer.session["session_id"]
+        is_same = peer.registered and session["session_id"] == peer.session["session_id"]
+        if peer.registered and not is_same:
             self.agent.emit(bus_events.disconnected(peer))
-            before = None
         peer.session, peer.site_id = session, action.site_id or peer.site_id
-        self.peers.register(peer)
-        if before is None:
+        if not is_same:
+            self.peers.register(peer)
             log.info("%s joined from %s", peer.peer_id, peer.conn.remote)
             self.agent.emit(bus_events.connected(peer))
         if action.pubkey and "intercom_pubkey" not in peer.client.metadata:
@@ -331,7 +329,7 @@ class Hub:
             self._deny(peer, Deny("binary", "no_binary_handler", NO_BINARY_HANDLER, kind))
 
     def _deny(self, peer: Peer, action: Deny) -> None:
-        log.info("denied %s of %s: %s", action.denied_type, peer.peer_id, action.code)
+        log.info("denied %.100r of %s: %s", action.denied_type, peer.peer_id, action.code)
         self._send(peer, bus_events.denial(peer.peer_id, action))
 
     def _send(self, peer: Peer, message: HiveMessage) -> None:

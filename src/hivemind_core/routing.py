@@ -8,6 +8,9 @@ from typing import Any
 
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 
+MAX_NAME = 256
+"""Characters of a session id in a HELLO."""
+
 # --- actions ------------------------------------------------------------------------------------------------
 
 
@@ -58,6 +61,11 @@ def malformed(denied_type: str, why: str) -> Deny:
 # --- rules --------------------------------------------------------------------------------------------------
 
 
+def _is_name(value: object) -> bool:
+    """Tell whether this can be part of a peer id, which stands in addresses and logs."""
+    return isinstance(value, str) and len(value) <= MAX_NAME and (not value or value.isprintable())
+
+
 def _hello(message: HiveMessage) -> list[Action]:
     body = message.body
     session, site_id, pubkey = (body.get(key) for key in ("session", "site_id", "pubkey"))
@@ -66,6 +74,8 @@ def _hello(message: HiveMessage) -> list[Action]:
     if any(value is not None and not isinstance(value, str) for value in (site_id, pubkey)):
         return [malformed("hello", "site_id or pubkey is not text")]
     kept = {key: value for key, value in (session or {}).items() if value is not None}
+    if not _is_name(kept.get("session_id", "")):
+        return [malformed("hello", f"session_id is not printable text of at most {MAX_NAME} characters")]
     if site_id:
         kept["site_id"] = site_id
     return [Register(kept, site_id or None, pubkey or None)]

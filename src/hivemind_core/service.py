@@ -49,10 +49,11 @@ class Service:
             except BindError as error:
                 failed.append(error)
                 self.transports.remove(transport)
-                log.error("%s", error)
         if not self.transports:
             await self.hub.stop()
             raise failed[0]
+        for unbound in failed:
+            log.error("%s", unbound)
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._ticks()), loop.create_task(self._refreshes())]
         # What stands now stays: the collector need not look at it again.

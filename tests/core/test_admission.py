@@ -27,7 +27,10 @@ def test_a_plus_that_the_query_turned_into_a_space_is_a_plus() -> None:
     assert parse_token(text.replace("+", " ")) == ("aa>", "accesskey")
 
 
-@pytest.mark.parametrize("text", ["", "%%%", "anVzdGFrZXk=", token(":x"), token("x:"), token("x"), "a", "é", "_-=="])
+@pytest.mark.parametrize(
+    "text",
+    ["", "%%%", "anVzdGFrZXk=", token(":x"), token("x:"), token("x"), token("two\nlines:key"), "a", "é", "_-=="],
+)
 def test_what_is_no_token(text: str) -> None:
     assert parse_token(text) is None
 

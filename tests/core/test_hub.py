@@ -358,6 +358,23 @@ async def test_the_same_hello_again_tells_nobody(hive: MemoryHive) -> None:
     assert hive.agent.of_type("hive.client.disconnect") == []
 
 
+async def test_the_same_hello_again_keeps_the_address_even_after_a_collision(hive: MemoryHive) -> None:
+    row = hive.add_client("kitchen")
+    first = await hive.join("kitchen", client=row, session_id="same")
+    second = MemorySatellite(hive, row.password or "", {"session_id": "same"})
+    second.static_key = first.static_key
+    current = hive.db.by_id(row.client_id)
+    assert current is not None
+    await hive.connect(second, current, "kitchen")
+    before = second.peer_id
+    assert before != first.peer_id
+    second.send(HiveMessage(HiveMessageType.HELLO, {"session": {"session_id": "same"}}))
+    second.say("still found")
+    await hive.settle()
+    assert second.peer_id == before
+    assert second.heard == ["you said still found"]
+
+
 async def test_a_message_can_be_sent_down_to_one_satellite(hive: MemoryHive) -> None:
     kitchen, hall = await hive.join("kitchen"), await hive.join("hall")
     payload = {"type": "speak", "data": {"utterance": "dinner"}, "context": {}}

@@ -36,7 +36,18 @@ def test_hello_announces_session_site_and_key() -> None:
     assert route(HiveMessage("hello", {})) == [Register({}, None, None)]
 
 
-@pytest.mark.parametrize("body", [{"session": "text"}, {"session": []}, {"site_id": 5}, {"pubkey": {}}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"session": "text"},
+        {"session": []},
+        {"site_id": 5},
+        {"pubkey": {}},
+        {"session": {"session_id": 5}},
+        {"session": {"session_id": "x" * 257}},
+        {"session": {"session_id": "two\nlines"}},
+    ],
+)
 def test_a_malformed_hello_is_denied(body: dict[str, Any]) -> None:
     [action] = route(HiveMessage("hello", body))
     assert isinstance(action, Deny)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from hivemind_bus_client.exceptions import InvalidJson
+from hivemind_bus_client.tasks import end_tasks
 
 from ..bus_frames import MAX_FRAME_BYTES, decode, message_of
 from ..config import ConfigError
@@ -137,8 +138,7 @@ class BusConnection:
             await self._outbox.drained(FLUSH_S)
             await _say_goodbye(self._ws)
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
         self._outbox.clear()
 
     def send(self, frame: bytes) -> bool:

@@ -34,17 +34,29 @@ class SQLiteStore:
         A file that is not a client database, or one of a later version, is left as it is.
         """
         self.path = path
+        self._openings = 0
         with self._errors("open"):
             if path is not None:
                 _make_file(path)
-            self._db = sqlite3.connect(
-                path or ":memory:", timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._prepare()
-            except BaseException:
-                self._db.close()
-                raise
+            self._open()
+
+    def _open(self) -> None:
+        self._db = sqlite3.connect(
+            self.path or ":memory:", timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+        self._openings += 1
+        self._file = _identity(self.path)
+
+    def _follow_file(self) -> None:
+        """Work on the file that is there now: SQLite would go on writing to one that was replaced or deleted."""
+        if _identity(self.path) != self._file:
+            self._db.close()
+            self._open()
 
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
@@ -57,6 +69,8 @@ class SQLiteStore:
     def _transaction(self, doing: str) -> Iterator[sqlite3.Connection]:
         """Lock other writers out from before the first read, and write everything or nothing."""
         with self._errors(doing):
+            if self._openings:
+                self._follow_file()
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -117,7 +131,8 @@ class SQLiteStore:
 
     def version(self) -> int:
         with self._errors("read"):
-            return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+            self._follow_file()
+            return self._openings << 32 | int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     def _live(self, client_id: int) -> Client | None:
         row = self._db.execute(f"SELECT * FROM clients WHERE {_LIVE}", (client_id, REVOKED)).fetchone()
@@ -175,6 +190,14 @@ def _make_file(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE))
+
+
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    """Tell files of one name apart. Raises FileNotFoundError."""
+    if path is None:
+        return None
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _client(row: sqlite3.Row) -> Client:

@@ -235,10 +235,8 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 def test_a_file_that_may_only_be_read_is_read_and_refuses_writes(path: Path) -> None:
     make(path, TABLE_V2, 2, {"client_id": 1, "api_key": "a"})
-    path.chmod(0o400)
-    if os.access(path, os.W_OK):
-        pytest.skip("this user may write any file")
     with closing(SQLiteStore(path)) as store:
+        store._db.execute("PRAGMA query_only = ON")
         assert [row.api_key for row in store.load()] == ["a"]
         with pytest.raises(StorageError, match="readonly"):
             store.insert(Client(0, "key"))
@@ -299,3 +297,28 @@ def test_the_files_of_a_released_hub_become_so_while_it_is_running(path: Path) -
 def test_without_a_path_rows_are_kept_in_memory() -> None:
     with closing(SQLiteStore(None)) as store:
         assert store.insert(Client(0, "key")) == store.load()[0]
+
+
+def test_a_database_that_is_restored_meanwhile_is_the_one_in_use(path: Path, tmp_path: Path) -> None:
+    backup = tmp_path / "backup.db"
+    make(backup, TABLE_V2, 2, {"client_id": 7, "api_key": "from the backup"})
+    with closing(SQLiteStore(path)) as store:
+        store.insert(Client(0, "gone"))
+        before = store.version()
+        for suffix in ("-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        backup.replace(path)
+        assert store.version() != before
+        assert [row.api_key for row in store.load()] == ["from the backup"]
+        assert store.insert(Client(0, "next")).client_id == 8
+    assert set(load(path)) == {7, 8}
+
+
+def test_a_database_that_was_deleted_is_an_error_not_a_success(path: Path) -> None:
+    with closing(SQLiteStore(path)) as store:
+        path.unlink()
+        with pytest.raises(StorageError):
+            store.insert(Client(0, "key"))
+        with pytest.raises(StorageError):
+            store.version()
+    assert not path.exists()
