@@ -15,7 +15,7 @@ BUS_CLIENT_PURE = """
     address bus_context bus_message codec denials encryption exceptions exchange link message noise reconnect refusals
     serialization text_encodings topics version
 """
-CORE_PURE = "bus_events bus_frames clients peers policy roles routing sessions"
+CORE_PURE = "bus_events bus_frames clients fairness peers policy roles routing sessions"
 PURE_MODULES = {
     *(f"hivemind_bus_client.{name}" for name in BUS_CLIENT_PURE.split()),
     *(f"hivemind_core.{name}" for name in CORE_PURE.split()),

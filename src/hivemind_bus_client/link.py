@@ -18,9 +18,11 @@ from .exchange import Exchange, Refuse, Session, Step
 from .message import HiveMessage, HiveMessageType
 from .noise import NOISE_PATTERN_KK, NOISE_PATTERN_XX, NOISE_SUITES, PROTOCOL_V3
 from .refusals import REFUSALS
-from .serialization import decode_frame, encode_frame, is_binary_encodable
+from .serialization import MAX_FRAME_OUTPUT, decode_frame, encode_frame, is_binary_encodable
 
 HANDSHAKE_TIMEOUT_S = 30.0
+INFLATE_FREE, INFLATE_RATIO = 64 * 1024, 32
+"""What a compressed frame from a satellite may become: so many bytes, and so many for each of its own."""
 MAX_CLEAR_FRAME = 65_536
 """Characters of a frame before the session exists."""
 
@@ -329,7 +331,7 @@ class Link:
 
     def _decoded(self, body: bytes, binary: bool) -> list[Event]:
         try:
-            message = decode_frame(body) if binary else HiveMessage.from_wire(codec.loads(body))
+            message = self._decode_frame(body) if binary else HiveMessage.from_wire(codec.loads(body))
         except (DecodingError, ValueError) as error:
             if self._side.strict:
                 raise Refuse("invalid_frame", "invalid message") from None
@@ -339,6 +341,11 @@ class Link:
         if message.msg_type == HiveMessageType.HELLO and not self._side.strict:
             return []
         return [Received(message)]
+
+    def _decode_frame(self, body: bytes) -> HiveMessage:
+        """Read a binary frame; what a satellite sends may inflate only in proportion to what it sent."""
+        limit = min(MAX_FRAME_OUTPUT, INFLATE_FREE + INFLATE_RATIO * len(body))
+        return decode_frame(body, limit if self._side.strict else MAX_FRAME_OUTPUT)
 
     def _late_handshake(self, message: HiveMessage) -> list[Event]:
         """Ignore a handshake message inside a session, unless it asks for an older one (docs/protocol.md 7.5)."""

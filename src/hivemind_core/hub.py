@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from hivemind_bus_client import codec
 from hivemind_bus_client.link import (
     Event,
     HubTerms,
@@ -29,24 +30,33 @@ from hivemind_bus_client.noise import derive_psk
 from hivemind_bus_client.refusals import GOING_AWAY, MAX_REASON_BYTES, REFUSALS
 
 from . import bus_events, routing, sessions
-from .admission import Admission, DerivePsk, Visitor, refused
+from .admission import Admission, Visitor, refused
 from .agents import Agent
 from .bus_frames import Twins, problem_with
+from .clients import Client
 from .config import Config
 from .database import ClientDatabase
+from .fairness import Ration
 from .hub_identity import HubIdentity
+from .keys import ClientKeys, DerivePsk
 from .peers import Connection, Peer, Registry, Rejection, RejectionLog
 from .policy import PolicyChain
 from .routing import Action, Deny, Register, ToAgent, ToBinary
+from .storage import StorageError
 from .workers import ThreadWorkers, Workers
 
 log = logging.getLogger(__name__)
 
 AGENT_ADDRESS = "hivemind"
 """What the agent's side of a conversation is called in ``context.destination``."""
+MAX_HANDSHAKES_OF_ONE = 16
+"""The same for one access key, so that it cannot take everybody's places."""
 MAX_HANDSHAKES = 2048
 """Connections without a session at once; with 64 KiB each this caps what strangers can make the hub hold."""
 REST_AFTER_S = 60.0
+RETRY_PINS_S = 30.0
+NEW_SESSIONS_PER_S, NEW_SESSIONS_AT_ONCE = 1.0, 5
+MAX_SESSION_BYTES = 64 * 1024
 
 
 @dataclass
@@ -81,11 +91,13 @@ class Hub:
         self.clocks = clocks or Clocks()
         self.peers = Registry(identity.node_id)
         self.rejections = RejectionLog()
-        self.admission = Admission(config, identity.node_id, db, self.workers, derive)
+        self.admission = Admission(db, self.workers)
+        self.keys = ClientKeys(config, identity.node_id, db, self.workers, derive)
         self._handshaking: set[Peer] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._twins = Twins()
         self._seen_written: dict[int, float] = {}
+        self._pins_retried_at = self.clocks.monotonic()
         self._carry_out: dict[type, Callable[[Peer, Any], None]] = {
             Register: self._register,
             ToAgent: self._to_agent,
@@ -117,6 +129,7 @@ class Hub:
         for peer in self.peers.connections():
             peer.conn.close(GOING_AWAY, reason)
             self.closed(peer)
+        self.keys.stop()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=5)
         await self.agent.stop()
@@ -132,22 +145,29 @@ class Hub:
             if now - peer.active_at > REST_AFTER_S:
                 peer.link.rest()
         self._write_last_seen(now)
+        if now - self._pins_retried_at >= RETRY_PINS_S:
+            self._pins_retried_at = now
+            for client, key in self.keys.unsaved_pins():
+                self._spawn(self._keep_pin(client, key))
 
     async def refresh(self) -> None:
         """Take in changed rows and apply them to the open connections."""
         changed = await self.admission.refresh()
-        if not changed:
-            return
-        for peer in self.peers.connections():
-            if peer.client.client_id in changed:
-                self._apply_row(peer)
+        self.keys.forget_pins(changed)
+        for client_id in changed:
+            self._apply_row(client_id)
 
-    def _apply_row(self, peer: Peer) -> None:
-        row = self.db.by_id(peer.client.client_id)
-        if row is None or row.api_key != peer.client.api_key:
-            self._end(peer, refused("client_removed"))
-        else:
+    def _apply_row(self, client_id: int) -> None:
+        """Apply a client's row as it is now to its open connections."""
+        row = self.db.by_id(client_id)
+        for peer in self.peers.of_client(client_id):
+            if row is None or row.api_key != peer.client.api_key:
+                self._end(peer, refused("client_removed"))
+                continue
             peer.client = row
+            pinned = self.keys.pinned_key(row)
+            if pinned is not None and peer.static_key not in (None, pinned):
+                self._end(peer, refused("client_key_mismatch"))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -165,7 +185,12 @@ class Hub:
         """Find out whose access key a connection brings, before anything else is done for it."""
         if len(self._handshaking) >= MAX_HANDSHAKES:
             return refused("busy")
-        return await self.admission.identify(token, self.clocks.monotonic())
+        found = await self.admission.identify(token)
+        if isinstance(found, Visitor):
+            same = self.peers.of_client(found.client.client_id)
+            if sum(peer.static_key is None for peer in same) >= MAX_HANDSHAKES_OF_ONE:
+                return refused("busy")
+        return found
 
     def turn_away(self, conn: Connection, refusal: Refused) -> None:
         """Refuse a connection that has no peer."""
@@ -175,7 +200,7 @@ class Hub:
     def connect(self, conn: Connection, visitor: Visitor) -> Peer:
         """Take in a connection and greet it; it can do nothing but the handshake yet."""
         client, now = visitor.client, self.clocks.monotonic()
-        pinned = self.admission.pinned_key(client)
+        pinned = self.keys.pinned_key(client)
         node_id = self.identity.node_id
         # Random, so that a replayed KKpsk0 message 1 never fits the prologue.
         peer_id = self.peers.peer_id_for(client, visitor.useragent, str(uuid4()))
@@ -186,7 +211,7 @@ class Hub:
             pinned=pinned is not None,
         )
         hello = {"pubkey": node_id, "peer": peer_id, "node_id": node_id}
-        psk = self.admission.stored_psk(client)
+        psk = self.keys.stored_psk(client)
         link = Link.hub(HubTerms(hello, offer, self.identity.noise_key, pinned, psk), now)
         peer = self.peers.new_peer(conn, link, client, visitor.useragent)
         peer.peer_id, peer.active_at = peer_id, now
@@ -221,14 +246,14 @@ class Hub:
             peer.conn.send(frames)
 
     def _key_needed(self, peer: Peer, event: KeyNeeded) -> None:
-        psk = self.admission.stored_psk(peer.client)  # another connection of this client may have derived it
+        psk = self.keys.stored_psk(peer.client)  # another connection of this client may have derived it
         if psk is None:
             self._spawn(self._derive(peer))
         else:
             self._handle(peer, peer.link.key_derived(psk, self.clocks.monotonic()))
 
     async def _derive(self, peer: Peer) -> None:
-        result = await self.admission.derive(peer.client)
+        result = await self.keys.derive(peer.client)
         if peer.ended:
             return
         if isinstance(result, Refused):
@@ -238,18 +263,23 @@ class Hub:
 
     def _opened(self, peer: Peer, event: Opened) -> None:
         self._handshaking.discard(peer)
-        pinned = self.admission.pinned_key(peer.client)
-        if not self.admission.pin(peer.client, event.remote_key):
+        peer.static_key = event.remote_key
+        pinned = self.keys.pinned_key(peer.client)
+        if not self.keys.pin(peer.client, event.remote_key):
             self._end(peer, refused("client_key_mismatch"))
         elif pinned is None:
-            self._spawn(self.admission.keep_pin(peer.client, event.remote_key))
+            self._spawn(self._keep_pin(peer.client, event.remote_key))
+
+    async def _keep_pin(self, client: Client, key: bytes) -> None:
+        await self.keys.keep_pin(client, key)
+        self._apply_row(client.client_id)
 
     def _refused(self, peer: Peer, event: Refused) -> None:
         self._end(peer, event)
 
     def _end(self, peer: Peer, refusal: Refused) -> None:
         """Close a connection for a reason."""
-        self._note(peer.peer_id, refusal)
+        self._note(peer.peer_id, refusal, stranger=peer.static_key is None)
         reason = refusal.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
         peer.conn.close(refusal.close_code, reason)
         self.closed(peer)
@@ -282,6 +312,10 @@ class Hub:
         session = {**action.session}
         session["session_id"] = session.get("session_id") or peer.session["session_id"]
         is_same = peer.registered and session["session_id"] == peer.session["session_id"]
+        problem = self._hello_problem(peer, session, is_same)
+        if problem is not None:
+            self._deny(peer, problem)
+            return
         if peer.registered and not is_same:
             self.agent.emit(bus_events.disconnected(peer))
         peer.session, peer.site_id = session, action.site_id or peer.site_id
@@ -289,11 +323,24 @@ class Hub:
             self.peers.register(peer)
             log.info("%s joined from %s", peer.peer_id, peer.conn.remote)
             self.agent.emit(bus_events.connected(peer))
-        if action.pubkey and "intercom_pubkey" not in peer.client.metadata:
-            self._spawn(self._pin_intercom(peer, action.pubkey))
+        if action.pubkey and not is_same:
+            self._spawn(self.keys.keep_intercom_key(peer.client, action.pubkey))
 
-    async def _pin_intercom(self, peer: Peer, pubkey: str) -> None:
-        await self.admission.pin_metadata(peer.client, "intercom_pubkey", pubkey)
+    def _hello_problem(self, peer: Peer, session: dict[str, Any], is_same: bool) -> Deny | None:
+        """Return why a HELLO does not count: its session would harm the bus, is too large, or changes too often."""
+        problem = problem_with(Message("hello", {}, {"session": session}))
+        if problem is None and len(codec.dumps_bytes(session)) > MAX_SESSION_BYTES:
+            problem = f"the session is larger than {MAX_SESSION_BYTES} bytes"
+        if problem is not None:
+            return routing.malformed("hello", problem)
+        if is_same:
+            return None
+        now = self.clocks.monotonic()
+        if peer.new_sessions is None:
+            peer.new_sessions = Ration(NEW_SESSIONS_PER_S, NEW_SESSIONS_AT_ONCE, now)
+        if peer.new_sessions.take(now):
+            return None
+        return Deny("hello", "too_many_sessions", "This connection changes its session too often; wait a moment.")
 
     def _to_agent(self, peer: Peer, action: ToAgent) -> None:
         message = self._stamped(peer, action.message)
@@ -364,7 +411,7 @@ class Hub:
         """Serve ``hive.send.downstream``: a bus message to one satellite."""
         wanted, payload = message.data.get("msg_type"), message.data.get("payload")
         peer_id = message.data.get("peer")
-        if wanted != HiveMessageType.BUS or not isinstance(payload, dict):
+        if wanted != HiveMessageType.BUS or not isinstance(payload, dict) or not _is_bus(payload):
             log.warning("hive.send.downstream: only a bus message to one peer can be sent, not %r", wanted)
             return
         peer = self.peers.get(peer_id) if isinstance(peer_id, str) else None
@@ -391,11 +438,18 @@ class Hub:
             self._spawn(self._store_last_seen(due, self.clocks.wall()))
 
     async def _store_last_seen(self, client_ids: list[int], wall: float) -> None:
-        await self.admission.write("when clients were seen", self.db.touch, client_ids, wall)
+        try:
+            await self.workers.database(self.db.touch, client_ids, wall)
+        except StorageError as error:
+            log.error("could not store when clients were seen: %s", error)
 
 
 AGENT_OFFLINE = "The assistant behind the hub is not connected. Try again in a moment; see the hub's log."
 NO_BINARY_HANDLER = "This hub has no handler for binary data."
+
+
+def _is_bus(payload: dict[str, Any]) -> bool:
+    return not isinstance(routing.bus_message(payload), str)
 
 
 def _texts(value: object) -> set[str]:

@@ -12,6 +12,7 @@ from uuid import uuid4
 from hivemind_bus_client.link import Link
 
 from .clients import Client
+from .fairness import Ration
 from .sessions import namespace
 
 REMEMBERED_REJECTIONS = 100
@@ -46,6 +47,10 @@ class Peer:
     registered: bool = False
     ended: bool = False
     """Its connection is closed or being closed; nothing more is taken from it or sent to it."""
+    static_key: bytes | None = field(default=None, repr=False)
+    """The device key it proved; None before its session."""
+    new_sessions: Ration | None = field(default=None, repr=False)
+    """How often it may still change its session."""
     active_at: float = 0.0
     """When it was last heard (the hub's clock, seconds)."""
 
@@ -62,6 +67,7 @@ class Registry:
         self._node_id = node_id
         self._by_id: dict[str, Peer] = {}
         self._all: set[Peer] = set()
+        self._by_client: dict[int, set[Peer]] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -73,6 +79,10 @@ class Registry:
     def connections(self) -> list[Peer]:
         """Return every connection, registered or not."""
         return list(self._all)
+
+    def of_client(self, client_id: int) -> list[Peer]:
+        """Return the connections of one client, registered or not."""
+        return list(self._by_client.get(client_id, ()))
 
     def get(self, peer_id: str) -> Peer | None:
         """Return the registered peer with this id."""
@@ -86,6 +96,7 @@ class Registry:
     def add(self, peer: Peer) -> None:
         """Take in a connection that has no session yet."""
         self._all.add(peer)
+        self._by_client.setdefault(peer.client.client_id, set()).add(peer)
 
     def new_peer(self, conn: Connection, link: Link, client: Client, useragent: str) -> Peer:
         """Make and take in the peer of a new connection."""
@@ -106,6 +117,10 @@ class Registry:
         if peer not in self._all:
             return False
         self._all.discard(peer)
+        same = self._by_client[peer.client.client_id]
+        same.discard(peer)
+        if not same:
+            del self._by_client[peer.client.client_id]
         if self._by_id.get(peer.peer_id) is peer:
             del self._by_id[peer.peer_id]
         return True

@@ -142,6 +142,8 @@ class MemorySatellite:
         self.events: list[Event] = []
         self.refused: Refused | None = None
         self.closed: tuple[int, str] | None = None
+        self.hold = False
+        """Keep back what it wants to send."""
         self.link: Link
         self.peer: Peer
 
@@ -253,7 +255,7 @@ class MemoryHive:
 
     def to_hub(self, satellite: MemorySatellite) -> None:
         """Carry what a satellite wants to send; later, as a wire would, so that neither end is re-entered."""
-        for frame in satellite.link.frames_to_send():
+        for frame in () if satellite.hold else satellite.link.frames_to_send():
             asyncio.get_running_loop().call_soon(self._carry, satellite, frame)
 
     def _carry(self, satellite: MemorySatellite, frame: bytes | str) -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-import hashlib
+import asyncio
 from base64 import b64encode
+from typing import Any
 
 import pytest
 
 from hivemind_bus_client.link import Refused
-from hivemind_core.admission import Visitor, parse_token, psk_binding
+from hivemind_core.admission import Visitor, parse_token
+from hivemind_core.clients import Client
 from hivemind_core.storage import StorageError
 from hivemind_core.testing import MemoryHive
 
@@ -35,11 +37,6 @@ def test_what_is_no_token(text: str) -> None:
     assert parse_token(text) is None
 
 
-def test_the_binding_is_the_documented_hash() -> None:
-    expected = hashlib.sha256(b"hivemind-noise-psk-binding\0node\0pass").hexdigest()
-    assert psk_binding("node", "pass") == expected
-
-
 async def test_whose_key_it_is() -> None:
     async with MemoryHive() as hive:
         row = hive.add_client("kitchen")
@@ -63,8 +60,6 @@ async def test_a_client_added_by_another_process_is_known_at_once() -> None:
         from hivemind_core.storage.sqlite import SQLiteStore
 
         elsewhere = ClientDatabase(SQLiteStore(hive.db.store.path))  # type: ignore[attr-defined]
-        from hivemind_core.clients import Client
-
         row = elsewhere.add(Client(0, "fresh-key", "fresh", password="p"))
         elsewhere.close()
         assert await hive.hub.identify(token("ua:fresh-key")) == Visitor(row, "ua")
@@ -89,9 +84,31 @@ async def test_strangers_do_not_make_the_database_work(monkeypatch: pytest.Monke
     async with MemoryHive() as hive:
         calls: list[int] = []
         monkeypatch.setattr(hive.db, "refresh", lambda: calls.append(1) or set())
-        for _ in range(50):
-            await hive.hub.identify(token("ua:unknown"))
+        await asyncio.gather(*(hive.hub.identify(token("ua:unknown")) for _ in range(200)))
         assert len(calls) == 1
-        hive.clock.advance(1)
         await hive.hub.identify(token("ua:unknown"))
         assert len(calls) == 2
+
+
+async def test_who_asks_while_a_look_is_under_way_gets_a_later_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with MemoryHive() as hive:
+        refresh, began = hive.db.refresh, asyncio.Event()
+        gate = asyncio.Event()
+
+        async def slowly(call: Any, *args: Any, **kwargs: Any) -> Any:
+            result = call(*args, **kwargs)
+            began.set()
+            await gate.wait()
+            return result
+
+        monkeypatch.setattr(hive.hub.workers, "database", slowly)
+        stranger = asyncio.ensure_future(hive.hub.identify(token("ua:unknown")))
+        await began.wait()
+        row = Client(9, "just-added", "new", password="p")
+        monkeypatch.setattr(hive.db, "by_key", lambda key: row if refreshed else None)
+        refreshed: list[bool] = []
+        monkeypatch.setattr(hive.db, "refresh", lambda: refreshed.append(True) or refresh())
+        newcomer = asyncio.ensure_future(hive.hub.identify(token("ua:just-added")))
+        gate.set()
+        assert isinstance(await stranger, Refused)
+        assert await newcomer == Visitor(row, "ua")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from hivemind_bus_client.link import Opened
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_core.bus_events import fingerprint
 from hivemind_core.config import Config
-from hivemind_core.hub import MAX_HANDSHAKES
+from hivemind_core.hub import MAX_HANDSHAKES, MAX_HANDSHAKES_OF_ONE
 from hivemind_core.storage import StorageError
 from hivemind_core.testing import MemoryHive, MemorySatellite
 from hivemind_core.workers import Busy
@@ -356,6 +357,43 @@ async def test_the_same_hello_again_tells_nobody(hive: MemoryHive) -> None:
     await hive.settle()
     assert len(hive.agent.of_type("hive.client.connect")) == 1
     assert hive.agent.of_type("hive.client.disconnect") == []
+
+
+async def test_a_session_that_would_harm_the_bus_is_not_taken(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen")
+    for session in ({"session_id": "x", "lang": 5}, {"session_id": "x", "note": "y" * 70_000}):
+        kitchen.send(HiveMessage(HiveMessageType.HELLO, {"session": session}))
+    await hive.settle()
+    assert [denial["code"] for denial in kitchen.denials] == ["malformed_payload"] * 2
+    kitchen.leave()
+    assert "lang" not in hive.agent.of_type("hive.client.disconnect")[0].context["session"]
+
+
+async def test_sessions_cannot_be_changed_without_end(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen")
+    for number in range(50):
+        kitchen.send(HiveMessage(HiveMessageType.HELLO, {"session": {"session_id": f"s{number}"}}))
+    await hive.settle()
+    assert len(hive.agent.of_type("hive.client.connect")) <= 6
+    assert kitchen.denials[-1]["code"] == "too_many_sessions"
+    hive.clock.advance(2)
+    kitchen.send(HiveMessage(HiveMessageType.HELLO, {"session": {"session_id": "later"}}))
+    kitchen.say("hi")
+    await hive.settle()
+    assert kitchen.heard == ["you said hi"]
+    assert kitchen.peer_id.endswith("::later")
+
+
+async def test_one_access_key_cannot_take_every_place(hive: MemoryHive) -> None:
+    row = hive.add_client("kitchen")
+    for _ in range(MAX_HANDSHAKES_OF_ONE):
+        await hive.join("x", client=row, password="wrong")
+    token = b64encode(f"ua:{row.api_key}".encode()).decode()
+    refusal = await hive.hub.identify(token)
+    assert getattr(refusal, "code", None) == "busy"
+    other = hive.add_client("hall")
+    found = await hive.hub.identify(b64encode(f"ua:{other.api_key}".encode()).decode())
+    assert getattr(found, "client", None) == other
 
 
 async def test_the_same_hello_again_keeps_the_address_even_after_a_collision(hive: MemoryHive) -> None:

@@ -45,10 +45,15 @@ class Outbox:
         self._drain: asyncio.Task[None] | None = None
         transport.set_write_buffer_limits(high=4 * SOCKET_BYTES)
 
+    @property
+    def is_full(self) -> bool:
+        """The socket takes nothing more for now."""
+        return bool(self._queue) or self._transport.get_write_buffer_size() > SOCKET_BYTES
+
     def send(self, frames: list[bytes | str]) -> None:
         """Hand frames to the socket, or queue them."""
         for frame in frames:
-            if self._queue or self._transport.get_write_buffer_size() > SOCKET_BYTES:
+            if self.is_full:
                 self._enqueue(frame)
             else:
                 self._write(frame)

@@ -6,6 +6,8 @@ import asyncio
 import errno
 import logging
 import socket
+from collections.abc import Coroutine
+from typing import Any
 
 from aiohttp import WSMsgType, web
 
@@ -14,6 +16,7 @@ from hivemind_bus_client.refusals import GOING_AWAY, REFUSALS
 
 from ..admission import Visitor
 from ..config import WebSocketConfig
+from ..fairness import LoopShare
 from ..hub import Hub
 from ..peers import Peer
 from . import BindError
@@ -69,11 +72,21 @@ class WebSocketConnection:
             await asyncio.wait({self._closing}, timeout=CLOSE_WITHIN_S + 1)
 
     def ping(self, now: float) -> None:
-        """Ask for a sign of life."""
+        """Ask for a sign of life; where nothing leaves, there is none to expect either."""
         self.pinged_at = now
+        self._control(self._ws.ping())
+
+    def pong(self, data: bytes) -> None:
+        """Answer a ping; one that does not read its answers gets none (RFC 6455 5.5.3 allows to skip them)."""
+        self._control(self._ws.pong(data))
+
+    def _control(self, frame: Coroutine[Any, Any, None]) -> None:
+        if self._outbox.is_full:
+            frame.close()
+            return
         try:
-            run_now(self._ws.ping())
-        except (ConnectionError, RuntimeError):
+            run_now(frame)
+        except ConnectionError:
             self._transport.abort()
 
     def cut(self) -> None:
@@ -168,16 +181,21 @@ class WebSocketTransport:
 
     async def _read(self, ws: web.WebSocketResponse, connection: WebSocketConnection, peer: Peer) -> None:
         time, receive = asyncio.get_running_loop().time, self._hub.receive
+        share = LoopShare()
         while not ws.closed:
             message = await ws.receive()
-            connection.heard_at, connection.pinged_at = time(), None
+            connection.heard_at = began = time()
+            connection.pinged_at = None
             kind = message.type
             if kind is WSMsgType.BINARY or kind is WSMsgType.TEXT:
                 receive(peer, message.data)
             elif kind is WSMsgType.PING:
-                run_now(ws.pong(message.data))
+                connection.pong(message.data)
             elif kind is not WSMsgType.PONG:
                 return
+            pause_s = share.pause_after(began, time())
+            if pause_s is not None:
+                await asyncio.sleep(pause_s)
 
     async def _ping_all(self) -> None:
         interval, timeout = self._config.ping_interval_s, self._config.ping_timeout_s

@@ -1,0 +1,157 @@
+"""Keys of clients: the derived pre-shared key, and the device key that an access key is bound to.
+
+Decisions read the row as it is now, not as it was when a connection began. What is learnt is written back column by
+column, and only while the row still belongs to the same access key, so that a client deleted meanwhile stays deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hivemind_bus_client.link import Refused
+
+from .admission import refused
+from .clients import Client
+from .config import Config
+from .database import ClientDatabase
+from .passwords import is_strong
+from .storage import StorageError
+from .workers import Busy, Workers
+
+log = logging.getLogger(__name__)
+
+DerivePsk = Callable[[str, str], bytes]
+KEY_BYTES = 32
+
+
+def psk_binding(node_id: str, password: str) -> str:
+    """Return the text that ties a stored key to the node and password it was derived from."""
+    bound = b"hivemind-noise-psk-binding\0" + node_id.encode() + b"\0" + password.encode()
+    return hashlib.sha256(bound).hexdigest()
+
+
+def _key_in(metadata: Mapping[str, Any], name: str) -> bytes | None:
+    """Return a key stored as hex; anything else reads as none."""
+    text = metadata.get(name)
+    try:
+        key = bytes.fromhex(text) if isinstance(text, str) else b""
+    except ValueError:
+        return None
+    return key if len(key) == KEY_BYTES else None
+
+
+class ClientKeys:
+    """See the module."""
+
+    def __init__(
+        self, config: Config, node_id: str, db: ClientDatabase, workers: Workers, derive: DerivePsk
+    ) -> None:
+        self._config = config
+        self._node_id = node_id
+        self._db = db
+        self._workers = workers
+        self._derive = derive
+        self._pins: dict[tuple[int, str], bytes] = {}
+        """Pins that do not stand in their rows yet."""
+        self._deriving: dict[tuple[int, str, str], asyncio.Task[bytes | Refused]] = {}
+
+    def _now(self, client: Client) -> Client:
+        """Return the client's row as it is now."""
+        row = self._db.by_id(client.client_id)
+        return row if row is not None and row.api_key == client.api_key else client
+
+    # the pre-shared key
+
+    def stored_psk(self, client: Client) -> bytes | None:
+        """Return the derived key kept in the row, if it belongs to this password and node."""
+        row = self._now(client)
+        if row.metadata.get("noise_psk_for") != psk_binding(self._node_id, row.password or ""):
+            return None
+        return _key_in(row.metadata, "noise_psk")
+
+    async def derive(self, client: Client) -> bytes | Refused:
+        """Derive the key of a client, off the loop, and keep it in its row; once, however many ask."""
+        wanted = (client.client_id, client.api_key, client.password or "")
+        task = self._deriving.get(wanted)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._derive_once(client))
+            self._deriving[wanted] = task
+            task.add_done_callback(lambda _: self._deriving.pop(wanted, None))
+        return await asyncio.shield(task)
+
+    async def _derive_once(self, client: Client) -> bytes | Refused:
+        password = client.password or ""
+        if not client.metadata.get("allow_weak_password") and self._config.runtime_password_strength_check:
+            strong = await self._workers.database(is_strong, password, self._config.min_password_bits)
+            if not strong:
+                return refused("weak_password")
+        try:
+            psk = await self._workers.derive(self._derive, password, self._node_id)
+        except Busy:
+            return refused("busy")
+        kept = {"noise_psk": psk.hex(), "noise_psk_for": psk_binding(self._node_id, password)}
+        await self._patch(client, kept)
+        return psk
+
+    def stop(self) -> None:
+        """Derive nothing more."""
+        for task in self._deriving.values():
+            task.cancel()
+
+    # the device key
+
+    def pinned_key(self, client: Client) -> bytes | None:
+        """Return the static key this access key is bound to, or None before its first session."""
+        row = self._now(client)
+        return _key_in(row.metadata, "noise_pubkey") or self._pins.get((row.client_id, row.api_key))
+
+    def pin(self, client: Client, key: bytes) -> bool:
+        """Bind the access key to the first static key that proved its password; False when another was first.
+
+        Decided here, at once; `keep_pin` writes it down.
+        """
+        pinned = self.pinned_key(client)
+        if pinned is None:
+            self._pins[(client.client_id, client.api_key)] = key
+        return pinned is None or pinned == key
+
+    async def keep_pin(self, client: Client, key: bytes) -> None:
+        """Write a new pin into the row, unless another process was first; until it stands there it is kept here.
+
+        What the row says then counts: see `pinned_key`.
+        """
+        if await self._patch(client, {"noise_pubkey": key.hex()}, only_if_absent=True):
+            self._pins.pop((client.client_id, client.api_key), None)
+
+    def unsaved_pins(self) -> list[tuple[Client, bytes]]:
+        """Return the pins that could not be written so far."""
+        rows = [(self._db.by_id(client_id), api_key, key) for (client_id, api_key), key in self._pins.items()]
+        return [(row, key) for row, api_key, key in rows if row is not None and row.api_key == api_key]
+
+    def forget_pins(self, changed: set[int]) -> None:
+        """Believe the rows again where somebody else changed them: an operator may have reset a pin."""
+        self._pins = {who: key for who, key in self._pins.items() if who[0] not in changed}
+
+    async def keep_intercom_key(self, client: Client, pubkey: str) -> None:
+        """Bind the access key to the first INTERCOM key announced (docs/protocol.md 10)."""
+        if "intercom_pubkey" not in self._now(client).metadata:
+            await self._patch(client, {"intercom_pubkey": pubkey}, only_if_absent=True)
+
+    async def _patch(self, client: Client, put: Mapping[str, str], *, only_if_absent: bool = False) -> bool:
+        """Write into the row's metadata if it is still this client's; False when the database failed."""
+        try:
+            await self._workers.database(
+                self._db.patch_metadata,
+                client.client_id,
+                put,
+                only_if_absent=only_if_absent,
+                only_if_key=client.api_key,
+            )
+        except StorageError as error:
+            log.error("could not store %s of client %d: %s", ", ".join(put), client.client_id, error)
+            return False
+        return True
