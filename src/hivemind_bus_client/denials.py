@@ -34,6 +34,7 @@ _CURES = {
     "policy_chain_unavailable": "The hub's policies could not be loaded; see the hub's log.",
     "session_id_default_forbidden": 'Use a session id other than "default".',
     "unsupported_type": "Update the hub; until then it has no use for such messages.",
+    "too_many_sessions": "Keep to one session, or change it less often.",
     "no_binary_handler": "It can take text only; send what was said instead of its sound.",
     "backend_unavailable": "The hub's assistant is offline; start it, or see the hub's log.",
 }

@@ -21,6 +21,16 @@ TYPES_WIDTH = 60
 INSTALL_HUB = "pip install 'hivemind-mesh[hub]'"
 
 
+MAX_NAME = 64
+
+
+def friendly_name(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Check a client's name, which stands in addresses, logs and tables. Raises BadParameter."""
+    if value and not (len(value) <= MAX_NAME and value.isprintable()):
+        raise click.BadParameter(f"a name is printable text of at most {MAX_NAME} characters")
+    return value
+
+
 class Failure(click.ClickException):
     """One line on stderr, exit code 1."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .clients import Client
-from .console import choose, database, edit
+from .console import choose, database, edit, friendly_name
 
 
 def type_problem(msg_type: str) -> str | None:
@@ -149,7 +149,7 @@ def blacklist_msg(msg_type: str, node_id: str | None) -> None:
 
 @click.command("rename-client")
 @click.argument("node_id", required=False)
-@click.option("--name", required=True, help="The new name.")
+@click.option("--name", required=True, callback=friendly_name, help="The new name.")
 def rename_client(node_id: str | None, name: str) -> None:
     """Give a client another name."""
     with database() as db:

@@ -18,7 +18,7 @@ from hivemind_bus_client.version import __version__
 from . import rights
 from .clients import REVOKED, Client
 from .config import WEBSOCKET_MODULE, Config, check_transports
-from .console import Commands, Failure, choose, configuration, database, masked, table
+from .console import Commands, Failure, choose, configuration, database, friendly_name, masked, table
 from .passwords import random_secret, strength_bits
 from .roles import DEFAULT_ROLE, ROLES, UTTERANCES
 from .storage import DuplicateKey
@@ -153,7 +153,7 @@ def _message_types(ctx: click.Context, param: click.Parameter, types: tuple[str,
 
 
 @hmcore_cmds.command("add-client")
-@click.option("--name", help="A friendly name.")
+@click.option("--name", callback=friendly_name, help="A friendly name.")
 @click.option("--access-key", callback=_usable_key, help="The access key (default: a random one).")
 @click.option("--password", help="The password (default: a random one).")
 @click.option("--admin", type=bool, default=False, help="Give it administrator powers.")

@@ -411,3 +411,11 @@ def test_help_loads_nothing_heavy() -> None:
     loaded = {name.partition(".")[0] for name in python("-c", code).stdout.split()}
     assert "click" in loaded
     assert not loaded & {"aiohttp", "asyncio", "cryptography", "msgspec", "rich", "zxcvbn", "websockets"}
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "x" * 65])
+def test_a_name_that_cannot_stand_in_a_log_is_refused(name: str) -> None:
+    ran = hub_command("add-client", "--name", name)
+    assert ran.code == 2
+    assert "a name is printable text of at most 64 characters" in ran.error
+    assert database().all() == []
