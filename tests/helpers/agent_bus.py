@@ -9,13 +9,12 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-if TYPE_CHECKING:  # the class is generic for type checkers only in older releases
-    Socket = aiohttp.ClientWebSocketResponse[Any]
+Socket = aiohttp.ClientWebSocketResponse
 PATIENCE_S = 10.0
 _WS_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
