@@ -113,7 +113,7 @@ class ClientBase(Listening, ABC):
         self.emit_timeout = emit_timeout
         self.started_running = False
         self.protocol: Any = None
-        """Custom slave protocols are not supported yet."""
+        """Always None; here for programs that look."""
         self.hub_session: dict[str, Any] = {}
         self._agent_bus: Any = None
         self._delivery = Delivery(self.emitter, self._local_buses, self._speaker, lambda: self.bin_callbacks)
@@ -265,7 +265,7 @@ class ClientBase(Listening, ABC):
     def _bind(self, bus: Any, protocol: Any, site_id: str | None) -> None:
         """Take what `connect` was given."""
         if protocol is not None:
-            raise NotImplementedError("connect(protocol=...): custom slave protocols are not supported yet")
+            raise TypeError("connect() takes no protocol object: this client binds its own protocol")
         if site_id:
             self.site_id = site_id
         if bus is not None:

@@ -8,6 +8,7 @@ to be called.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -142,7 +143,7 @@ def hub_offer(
 # --- the link -----------------------------------------------------------------------------------------------
 
 
-class _Side:
+class _Side(ABC):
     """What differs between the two ends before the session exists."""
 
     strict = True
@@ -155,9 +156,9 @@ class _Side:
     def first(self) -> list[HiveMessage]:
         return []
 
+    @abstractmethod
     def clear(self, message: HiveMessage) -> tuple[Exchange | None, str]:
         """Take a clear message; return the exchange it begins (if it does) and the hub's node id."""
-        raise NotImplementedError
 
 
 class _HubSide(_Side):

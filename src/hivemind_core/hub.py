@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from hivemind_bus_client import codec
 from hivemind_bus_client.link import (
     Event,
     HubTerms,
@@ -36,10 +35,9 @@ from .bus_frames import Twins, problem_with
 from .clients import Client
 from .config import Config
 from .database import ClientDatabase
-from .fairness import Ration
 from .hub_identity import HubIdentity
 from .keys import ClientKeys, DerivePsk
-from .peers import Connection, Peer, Registry, Rejection, RejectionLog
+from .peers import Connection, LastSeen, Peer, Registry, Rejection, RejectionLog
 from .policy import PolicyChain
 from .routing import Action, Deny, Register, ToAgent, ToBinary
 from .storage import StorageError
@@ -47,16 +45,14 @@ from .workers import ThreadWorkers, Workers
 
 log = logging.getLogger(__name__)
 
-AGENT_ADDRESS = "hivemind"
-"""What the agent's side of a conversation is called in ``context.destination``."""
 MAX_HANDSHAKES_OF_ONE = 16
 """The same for one access key, so that it cannot take everybody's places."""
 MAX_HANDSHAKES = 2048
 """Connections without a session at once; with 64 KiB each this caps what strangers can make the hub hold."""
 REST_AFTER_S = 60.0
 RETRY_PINS_S = 30.0
-NEW_SESSIONS_PER_S, NEW_SESSIONS_AT_ONCE = 1.0, 5
-MAX_SESSION_BYTES = 64 * 1024
+AGENT_OFFLINE = "The assistant behind the hub is not connected. Try again in a moment; see the hub's log."
+NO_BINARY_HANDLER = "This hub has no handler for binary data."
 
 
 @dataclass
@@ -96,7 +92,7 @@ class Hub:
         self._handshaking: set[Peer] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._twins = Twins()
-        self._seen_written: dict[int, float] = {}
+        self._last_seen = LastSeen(config.last_seen_update_interval_s)
         self._pins_retried_at = self.clocks.monotonic()
         self._carry_out: dict[type, Callable[[Peer, Any], None]] = {
             Register: self._register,
@@ -144,7 +140,9 @@ class Hub:
         for peer in self.peers:
             if now - peer.active_at > REST_AFTER_S:
                 peer.link.rest()
-        self._write_last_seen(now)
+        seen = self._last_seen.due(self.peers, now)
+        if seen:
+            self._spawn(self._store_last_seen(seen, self.clocks.wall()))
         if now - self._pins_retried_at >= RETRY_PINS_S:
             self._pins_retried_at = now
             for client, key in self.keys.unsaved_pins():
@@ -327,23 +325,15 @@ class Hub:
             self._spawn(self.keys.keep_intercom_key(peer.client, action.pubkey))
 
     def _hello_problem(self, peer: Peer, session: dict[str, Any], is_same: bool) -> Deny | None:
-        """Return why a HELLO does not count: its session would harm the bus, is too large, or changes too often."""
-        problem = problem_with(Message("hello", {}, {"session": session}))
-        if problem is None and len(codec.dumps_bytes(session)) > MAX_SESSION_BYTES:
-            problem = f"the session is larger than {MAX_SESSION_BYTES} bytes"
+        problem = sessions.problem_with_announced(session)
         if problem is not None:
             return routing.malformed("hello", problem)
-        if is_same:
-            return None
-        now = self.clocks.monotonic()
-        if peer.new_sessions is None:
-            peer.new_sessions = Ration(NEW_SESSIONS_PER_S, NEW_SESSIONS_AT_ONCE, now)
-        if peer.new_sessions.take(now):
+        if is_same or peer.may_change_session(self.clocks.monotonic()):
             return None
         return Deny("hello", "too_many_sessions", "This connection changes its session too often; wait a moment.")
 
     def _to_agent(self, peer: Peer, action: ToAgent) -> None:
-        message = self._stamped(peer, action.message)
+        message = sessions.stamped(action.message, peer.peer_id, peer.session, peer.session_prefix)
         problem = problem_with(message)
         if problem is not None:
             self._deny(peer, routing.malformed(message.msg_type, problem))
@@ -353,19 +343,6 @@ class Hub:
             self._deny(peer, Deny(message.msg_type, verdict.code, verdict.reason, dict(verdict.data)))
         elif not self.agent.emit(message):
             self._deny(peer, Deny(message.msg_type, "backend_unavailable", AGENT_OFFLINE))
-
-    def _stamped(self, peer: Peer, message: Message) -> Message:
-        """Return the message as the agent sees it: whose it is, in which session (docs/protocol.md 3.2)."""
-        declared = sessions.declared_id(message.context, peer.session)
-        session_id = sessions.inbound_id(declared, peer.session_prefix)
-        context = {
-            **message.context,
-            "session": sessions.merged(message.context, peer.session, session_id),
-            "peer": peer.peer_id,
-            "source": peer.peer_id,
-            "destination": AGENT_ADDRESS,
-        }
-        return Message(message.msg_type, message.data, context)
 
     def _to_binary(self, peer: Peer, action: ToBinary) -> None:
         kind = {"bin_type": str(action.bin_type)}
@@ -390,13 +367,12 @@ class Hub:
         own = self._on_bus.get(message.msg_type)
         if own is not None:
             own(message)
-        destination = message.context.get("destination")
-        if not destination:
+        wanted = routing.addressees(message.context)
+        if not wanted:
             return
         source = message.context.get("source")
         if isinstance(source, str) and self.peers.get(source) is not None:
             return  # a satellite's request on its way to the agent
-        wanted = {destination} if isinstance(destination, str) else _texts(destination)
         peers = [peer for peer_id in wanted if (peer := self.peers.get(peer_id)) is not None]
         if peers and not self._twins.repeats(message):
             for peer in peers:
@@ -409,9 +385,8 @@ class Hub:
 
     def _send_downstream(self, message: Message) -> None:
         """Serve ``hive.send.downstream``: a bus message to one satellite."""
-        wanted, payload = message.data.get("msg_type"), message.data.get("payload")
-        peer_id = message.data.get("peer")
-        if wanted != HiveMessageType.BUS or not isinstance(payload, dict) or not _is_bus(payload):
+        wanted, payload, peer_id = (message.data.get(key) for key in ("msg_type", "payload", "peer"))
+        if wanted != HiveMessageType.BUS or not routing.is_bus_message(payload):
             log.warning("hive.send.downstream: only a bus message to one peer can be sent, not %r", wanted)
             return
         peer = self.peers.get(peer_id) if isinstance(peer_id, str) else None
@@ -425,35 +400,8 @@ class Hub:
 
     # last_seen
 
-    def _write_last_seen(self, now: float) -> None:
-        interval = self.config.last_seen_update_interval_s
-        due = [
-            peer.client.client_id
-            for peer in self.peers
-            if now - peer.active_at <= interval
-            and now - self._seen_written.get(peer.client.client_id, float("-inf")) >= interval
-        ]
-        if due:
-            self._seen_written.update(dict.fromkeys(due, now))
-            self._spawn(self._store_last_seen(due, self.clocks.wall()))
-
     async def _store_last_seen(self, client_ids: list[int], wall: float) -> None:
         try:
             await self.workers.database(self.db.touch, client_ids, wall)
         except StorageError as error:
             log.error("could not store when clients were seen: %s", error)
-
-
-AGENT_OFFLINE = "The assistant behind the hub is not connected. Try again in a moment; see the hub's log."
-NO_BINARY_HANDLER = "This hub has no handler for binary data."
-
-
-def _is_bus(payload: dict[str, Any]) -> bool:
-    return not isinstance(routing.bus_message(payload), str)
-
-
-def _texts(value: object) -> set[str]:
-    return {item for item in value if isinstance(item, str)} if isinstance(value, list) else set()
-
-
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from .fairness import Ration
 from .sessions import namespace
 
 REMEMBERED_REJECTIONS = 100
+NEW_SESSIONS_PER_S, NEW_SESSIONS_AT_ONCE = 1.0, 5
 
 
 class Connection(Protocol):
@@ -53,6 +54,12 @@ class Peer:
     """How often it may still change its session."""
     active_at: float = 0.0
     """When it was last heard (the hub's clock, seconds)."""
+
+    def may_change_session(self, now: float) -> bool:
+        """Count a new session announced on this connection; False when there were too many (seconds)."""
+        if self.new_sessions is None:
+            self.new_sessions = Ration(NEW_SESSIONS_PER_S, NEW_SESSIONS_AT_ONCE, now)
+        return self.new_sessions.take(now)
 
     @property
     def session_prefix(self) -> str | None:
@@ -153,3 +160,21 @@ class RejectionLog:
         """Return what happened since a time (seconds since the epoch), newest first."""
         rows = [row for row in (*self._rows, *self._strangers) if row.time >= since]
         return sorted(rows, key=lambda row: row.time, reverse=True)
+
+
+class LastSeen:
+    """Says whose `last_seen` is to be written: of who was heard since, and of each at most once an interval."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._written: dict[int, float] = {}
+
+    def due(self, peers: Iterable[Peer], now: float) -> list[int]:
+        """Return the ids of the clients that are due, and count them as written."""
+        due = {peer.client.client_id for peer in peers if self._is_due(peer, now)}
+        self._written.update(dict.fromkeys(due, now))
+        return sorted(due)
+
+    def _is_due(self, peer: Peer, now: float) -> bool:
+        written = self._written.get(peer.client.client_id)
+        return now - peer.active_at <= self._interval_s and (written is None or now - written >= self._interval_s)

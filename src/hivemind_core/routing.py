@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +91,19 @@ def bus_message(body: dict[str, Any]) -> Message | str:
     if not isinstance(context, dict | None):
         return "context is not an object"
     return Message(msg_type, data or {}, context or {})
+
+
+def is_bus_message(body: object) -> bool:
+    """Tell whether a payload is a bus message."""
+    return isinstance(body, dict) and not isinstance(bus_message(body), str)
+
+
+def addressees(context: Mapping[str, Any]) -> set[str]:
+    """Return whom a message of the agent's bus is for."""
+    destination = context.get("destination")
+    if isinstance(destination, str):
+        return {destination}
+    return {item for item in destination if isinstance(item, str)} if isinstance(destination, list) else set()
 
 
 def _bus(message: HiveMessage) -> list[Action]:

@@ -10,7 +10,16 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from hivemind_bus_client import codec
+from hivemind_bus_client.message import Message
+
+from .bus_frames import problem_with
+
 NAMESPACE_HEX = 16
+AGENT_ADDRESS = "hivemind"
+"""What the agent's side of a conversation is called in ``context.destination``."""
+MAX_ANNOUNCED_BYTES = 64 * 1024
+"""JSON of a session in a HELLO: it is kept with the connection and goes into every message."""
 
 
 def namespace(node_id: str, client_id: int) -> str:
@@ -53,3 +62,24 @@ def outbound(context: dict[str, Any], prefix: str | None) -> dict[str, Any]:
     if not isinstance(session_id, str) or not session_id.startswith(prefix + ":"):
         return context
     return {**context, "session": {**session, "session_id": session_id[len(prefix) + 1 :]}}
+
+
+def problem_with_announced(session: dict[str, Any]) -> str | None:
+    """Return why a session cannot be the baseline of a connection: it would harm the bus, or is too large."""
+    problem = problem_with(Message("hello", {}, {"session": session}))
+    if problem is None and len(codec.dumps_bytes(session)) > MAX_ANNOUNCED_BYTES:
+        return f"the session is larger than {MAX_ANNOUNCED_BYTES} bytes"
+    return problem
+
+
+def stamped(message: Message, peer_id: str, baseline: Mapping[str, Any], prefix: str | None) -> Message:
+    """Return a satellite's message as the agent sees it: whose it is, in which session (docs/protocol.md 3.2)."""
+    session_id = inbound_id(declared_id(message.context, baseline), prefix)
+    context = {
+        **message.context,
+        "session": merged(message.context, baseline, session_id),
+        "peer": peer_id,
+        "source": peer_id,
+        "destination": AGENT_ADDRESS,
+    }
+    return Message(message.msg_type, message.data, context)

@@ -156,7 +156,7 @@ def test_the_port_is_5678_unless_said_otherwise(clients):
 
 
 async def test_a_custom_protocol_is_refused_clearly(clients):
-    with pytest.raises(NotImplementedError, match="protocol"):
+    with pytest.raises(TypeError, match="protocol"):
         await clients.run(clients.new().connect, FakeBus(), object())
 
 

@@ -17,7 +17,6 @@ from hivemind_bus_client import codec
 from hivemind_bus_client.exceptions import InvalidJson
 from hivemind_bus_client.message import HiveMessageType
 
-pytest.importorskip("msgspec")
 LOADS: list[Callable[[Any], Any]] = [codec.std_loads, codec.fast_loads]
 DUMPS: list[Callable[[Any], str]] = [codec.std_dumps, codec.fast_dumps]
 FUZZ = settings(max_examples=300, deadline=None)

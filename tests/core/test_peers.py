@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from hivemind_bus_client.link import Link
 from hivemind_core.clients import Client
-from hivemind_core.peers import Peer, Registry, Rejection, RejectionLog
+from hivemind_core.peers import LastSeen, Peer, Registry, Rejection, RejectionLog
 
 
 class Wire:
@@ -97,3 +97,23 @@ def test_strangers_cannot_push_known_clients_out_of_the_rejections() -> None:
     assert rows[-1].peer == "ours"
     assert len(rows) == 3
     assert [row.time for row in log.recent(since=49.0)] == [49.0]
+
+
+def test_connections_are_found_by_client() -> None:
+    registry = Registry("node")
+    first, second, other = new_peer(registry, "a"), new_peer(registry, "b"), new_peer(registry, "c", client_id=2)
+    assert set(registry.of_client(1)) == {first, second}
+    for peer in (first, second, other):
+        registry.remove(peer)
+    assert registry.of_client(1) == registry.of_client(2) == []
+
+
+def test_a_client_is_due_once_an_interval_and_only_when_heard() -> None:
+    registry, seen = Registry("node"), LastSeen(60.0)
+    peer = new_peer(registry, "s")
+    peer.active_at = 1000.0
+    assert seen.due([peer, peer], 1000.0) == [1]
+    assert seen.due([peer], 1030.0) == []
+    peer.active_at = 1059.0
+    assert seen.due([peer], 1060.0) == [1]
+    assert seen.due([peer], 1200.0) == []

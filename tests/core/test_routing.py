@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
-from hivemind_core.routing import Deny, Register, ToAgent, ToBinary, route
+from hivemind_core.routing import Deny, Register, ToAgent, ToBinary, addressees, is_bus_message, route
 
 
 def test_a_bus_message_goes_to_the_agent() -> None:
@@ -69,3 +69,16 @@ def test_a_type_that_is_not_routed_is_denied_not_swallowed(kind: str) -> None:
     [action] = route(HiveMessage(kind, {"msg_type": "bus", "payload": {"type": "x"}}))
     assert isinstance(action, Deny)
     assert (action.denied_type, action.code) == (kind, "unsupported_type")
+
+
+def test_whom_a_message_is_for() -> None:
+    assert addressees({"destination": "a"}) == {"a"}
+    assert addressees({"destination": ["a", "b", 5, "a"]}) == {"a", "b"}
+    for odd in ({}, {"destination": None}, {"destination": {"a": 1}}, {"destination": 5}):
+        assert addressees(odd) == set()
+
+
+def test_what_is_a_bus_message() -> None:
+    assert is_bus_message({"type": "x"})
+    for odd in (None, [], {}, {"type": 5}, {"type": "x", "data": []}):
+        assert not is_bus_message(odd)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 
+from hivemind_bus_client.message import Message
 from hivemind_core import sessions
 
 BASELINE = {"session_id": "s1", "lang": "pt-PT", "site_id": "kitchen", "pipeline": ["hello-only"]}
@@ -53,3 +54,26 @@ def test_only_the_clients_own_namespace_is_taken_off() -> None:
     assert sessions.outbound(own, None) is own
     for odd in ({}, {"session": 5}, {"session": {"session_id": 5}}):
         assert sessions.outbound(odd, "NS") is odd
+
+
+def test_a_message_is_stamped_over_whatever_it_claims() -> None:
+    claimed = Message("x", {"a": 1}, {"source": "me", "peer": "you", "destination": "him", "kept": True})
+    seen = sessions.stamped(claimed, "peer-id", BASELINE, "NS")
+    assert seen == Message(
+        "x",
+        {"a": 1},
+        {
+            "source": "peer-id",
+            "peer": "peer-id",
+            "destination": "hivemind",
+            "kept": True,
+            "session": {"session_id": "NS:s1", "lang": "pt-PT", "site_id": "kitchen"},
+        },
+    )
+    assert claimed.context["source"] == "me"
+
+
+def test_a_baseline_is_harmless_and_of_bounded_size() -> None:
+    assert sessions.problem_with_announced({"session_id": "s", "lang": "en-US"}) is None
+    assert sessions.problem_with_announced({"session_id": "s", "lang": 5}) == "session.lang is not a string"
+    assert "larger than" in str(sessions.problem_with_announced({"session_id": "s", "x": "y" * 70_000}))

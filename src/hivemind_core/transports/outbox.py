@@ -47,7 +47,7 @@ class Outbox:
 
     @property
     def is_full(self) -> bool:
-        """The socket takes nothing more for now."""
+        """The socket takes nothing more until it has sent some."""
         return bool(self._queue) or self._transport.get_write_buffer_size() > SOCKET_BYTES
 
     def send(self, frames: list[bytes | str]) -> None:
