@@ -12,8 +12,8 @@ import pytest
 SRC = Path(__file__).parents[1] / "src"
 
 BUS_CLIENT_PURE = """
-    address bus_context bus_message codec denials encryption exceptions exchange link message noise reconnect refusals
-    serialization text_encodings topics version
+    address bus_context bus_message codec denials encryption exceptions exchange link message noise parts reconnect
+    refusals serialization text_encodings topics version
 """
 CORE_PURE = "bus_events bus_frames clients fairness peers policy roles routing sessions"
 PURE_MODULES = {

@@ -18,13 +18,13 @@ from .noise import (
     PROTOCOL_V3,
     Handshake,
     HandshakeKeys,
-    Reassembler,
     Transport,
     build_prologue,
     canonical_json,
     noise_protocol_name,
     select_noise_options,
 )
+from .parts import PartsBudget, Reassembler
 from .text_encodings import SupportedEncodings
 
 ENCODINGS = tuple(encoding.value for encoding in SupportedEncodings)
@@ -51,8 +51,15 @@ class Session(Protocol):
     def open(self, frame: bytes | str) -> tuple[bytes, bool] | None:
         """Take one frame; return (body, is binary) of a whole message or None. Raises HiveMindException."""
 
+    @property
+    def is_waiting(self) -> bool:
+        """A message has begun to come in and is not complete."""
+
     def rest(self) -> None:
         """Give back the memory an idle link can do without."""
+
+    def drop(self) -> None:
+        """Let go of everything: the link has ended."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +103,9 @@ class NoiseSession:
 
     __slots__ = ("_parts", "_transport")
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, budget: PartsBudget | None = None) -> None:
         self._transport = transport
-        self._parts = Reassembler()
+        self._parts = Reassembler(budget=budget)
 
     def seal(self, body: bytes, binary: bool) -> Sequence[bytes | str]:
         return self._transport.seal(body, binary)
@@ -108,8 +115,15 @@ class NoiseSession:
             raise NoiseHandshakeFailed("a text frame inside a session")
         return self._parts.feed(self._transport.receiving.decrypt(frame))
 
+    @property
+    def is_waiting(self) -> bool:
+        return self._parts.is_waiting
+
     def rest(self) -> None:
         self._transport.rest()
+
+    def drop(self) -> None:
+        self._parts.drop()
 
 
 @dataclass(frozen=True)
@@ -122,6 +136,7 @@ class NoiseTerms:
     pinned_key: bytes | None = None
     psk: bytes | None = field(default=None, repr=False)
     ephemeral_for_testing_only: bytes | None = field(default=None, repr=False)
+    budget: PartsBudget | None = None
 
     def handshake(self, pattern: str, suite: str, *, initiator: bool) -> Handshake:
         """Return the Noise state both sides begin with."""
@@ -237,7 +252,11 @@ class HubNoise:
         transport = handshake.transport()
         binarize = self._inner.get("binarize") is True
         return Established(
-            NoiseSession(transport), PROTOCOL_V3, self.pattern, transport.remote_static, binarize
+            NoiseSession(transport, self._terms.budget),
+            PROTOCOL_V3,
+            self.pattern,
+            transport.remote_static,
+            binarize,
         )
 
 

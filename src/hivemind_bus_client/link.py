@@ -18,10 +18,13 @@ from .exceptions import DecodingError, HiveMindException, InvalidJson, Malformed
 from .exchange import Exchange, Refuse, Session, Step
 from .message import HiveMessage, HiveMessageType
 from .noise import NOISE_PATTERN_KK, NOISE_PATTERN_XX, NOISE_SUITES, PROTOCOL_V3
+from .parts import PartsBudget
 from .refusals import REFUSALS
 from .serialization import MAX_FRAME_OUTPUT, decode_frame, encode_frame, is_binary_encodable
 
 HANDSHAKE_TIMEOUT_S = 30.0
+PARTS_TIMEOUT_S = 120.0
+"""From the first part of a message to its last."""
 INFLATE_FREE, INFLATE_RATIO = 64 * 1024, 32
 """What a compressed frame from a satellite may become: so many bytes, and so many for each of its own."""
 MAX_CLEAR_FRAME = 65_536
@@ -101,6 +104,8 @@ class HubTerms:
     """True, False, or None for whichever is smaller; binary frames only."""
     handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S
     ephemeral_for_testing_only: bytes | None = field(default=None, repr=False)
+    budget: PartsBudget | None = None
+    """What unfinished messages of all the hub's links may hold together."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +185,7 @@ class _HubSide(_Side):
             raise Refuse("protocol_too_old", REFUSALS["protocol_too_old"].wire_reason)
         t = self._terms
         noise = exchange.NoiseTerms(
-            t.hello, t.offer, t.static_key, t.pinned_key, t.psk, t.ephemeral_for_testing_only
+            t.hello, t.offer, t.static_key, t.pinned_key, t.psk, t.ephemeral_for_testing_only, t.budget
         )
         return exchange.HubNoise(noise), str(t.hello.get("node_id") or "")
 
@@ -284,6 +289,12 @@ class Link:
         else:
             self._out.extend(self._session.seal(codec.dumps_bytes(message.as_dict), False))
 
+    def close(self) -> None:
+        """Note that the transport has ended; nothing more is received or sent."""
+        if self._session is not None:
+            self._session.drop()
+        self._dead, self._session, self._exchange = True, None, None
+
     def rest(self) -> None:
         """Give back memory that an idle link can do without; it comes back by itself."""
         if self._session is not None:
@@ -301,7 +312,7 @@ class Link:
         try:
             if self._session is None:
                 return self._receive_clear(frame, now)
-            return self._receive_sealed(self._session, frame)
+            return self._receive_sealed(self._session, frame, now)
         except Refuse as error:
             return [self._refuse(error.code, error.reason)]
 
@@ -321,14 +332,18 @@ class Link:
         step = begun.receive(message.body) if self._side.strict else begun.start()
         return self._follow(step, now)
 
-    def _receive_sealed(self, session: Session, frame: bytes | str) -> list[Event]:
+    def _receive_sealed(self, session: Session, frame: bytes | str, now: float) -> list[Event]:
         if isinstance(frame, str) and not self._side.strict:
             return [Malformed("a text frame inside a session")]
         try:
             whole = session.open(frame)
         except HiveMindException:
             raise Refuse("invalid_frame", "invalid message") from None
-        return [] if whole is None else self._decoded(*whole)
+        if whole is None:
+            self._deadline = self._deadline or now + PARTS_TIMEOUT_S
+            return []
+        self._deadline = None
+        return self._decoded(*whole)
 
     def _decoded(self, body: bytes, binary: bool) -> list[Event]:
         try:
@@ -395,13 +410,15 @@ class Link:
         return None if self._dead or self._key_asked_at is not None else self._deadline
 
     def tick(self, now: float) -> list[Event]:
-        """End a handshake that was not finished in time."""
+        """End a handshake, or a message in parts, that was not finished in time."""
         due = self.deadline()
         if due is None or now < due:
             return []
+        if self._session is not None:
+            return [self._refuse("invalid_frame", "invalid message")]
         return [self._refuse("handshake_timeout", REFUSALS["handshake_timeout"].wire_reason)]
 
     def _refuse(self, code: str, reason: str) -> Refused:
         self._pattern = self.pattern
-        self._dead, self._session, self._exchange = True, None, None
+        self.close()
         return Refused(code, reason)

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import json
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,6 +21,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from .exceptions import NoiseHandshakeFailed, NoiseTransportFailed
+from .parts import CHUNK_SIZE as CHUNK_SIZE
+from .parts import MAX_REASSEMBLY_BYTES as MAX_REASSEMBLY_BYTES
+from .parts import split_message
 
 PROTOCOL_V3 = 3
 NOISE_SUPPORTED = True
@@ -32,8 +35,6 @@ NOISE_SUITE_AESGCM = "25519_AESGCM_SHA256"
 NOISE_SUITES = [NOISE_SUITE_CHACHA, NOISE_SUITE_AESGCM]
 
 MAX_MESSAGE_BYTES = 65_535
-CHUNK_SIZE = 65_000
-MAX_REASSEMBLY_BYTES = 32 * 1024 * 1024
 MAX_NONCE = 2**64 - 2
 KEY_BYTES = 32
 TAG_BYTES = 16
@@ -371,10 +372,7 @@ def _take(data: bytes, size: int) -> tuple[bytes, bytes]:
     return data[:size], data[size:]
 
 
-# --- transport and parts (docs/protocol.md 7.6) -------------------------------------------------------------
-
-SINGLE_JSON, SINGLE_BINARY, FIRST_JSON, FIRST_BINARY, MORE, LAST = (bytes((marker,)) for marker in range(6))
-
+# --- transport (docs/protocol.md 7.6) -----------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class Transport:
@@ -387,62 +385,9 @@ class Transport:
 
     def seal(self, body: bytes, binary: bool) -> list[bytes]:
         """Seal one whole message into one frame, or into contiguous parts when it is long."""
-        encrypt = self.sending.encrypt
-        if len(body) <= CHUNK_SIZE:
-            return [encrypt((SINGLE_BINARY if binary else SINGLE_JSON) + body)]
-        return [encrypt(part) for part in split_message(body, binary)]
+        return [self.sending.encrypt(part) for part in split_message(body, binary)]
 
     def rest(self) -> None:
         """Drop the cipher objects of an idle link."""
         self.sending.rest()
         self.receiving.rest()
-
-
-def split_message(body: bytes, binary: bool) -> Iterator[bytes]:
-    """Yield the plaintext frames, marker first, that carry one message."""
-    if len(body) <= CHUNK_SIZE:
-        yield (SINGLE_BINARY if binary else SINGLE_JSON) + body
-        return
-    starts: Sequence[int] = range(0, len(body), CHUNK_SIZE)
-    for start in starts:
-        marker = (FIRST_BINARY if binary else FIRST_JSON) if start == 0 else MORE
-        yield (LAST if start == starts[-1] else marker) + body[start : start + CHUNK_SIZE]
-
-
-class Reassembler:
-    """Puts the parts of long messages together; at most `limit` bytes are ever held."""
-
-    __slots__ = ("_binary", "_limit", "_parts", "_size")
-
-    def __init__(self, limit: int = MAX_REASSEMBLY_BYTES) -> None:
-        self._limit = limit
-        self._parts: list[bytes] | None = None
-        self._size = 0
-        self._binary = False
-
-    def feed(self, plaintext: bytes) -> tuple[bytes, bool] | None:
-        """Take one decrypted frame; return (body, is binary) of a whole message, or None while parts are missing.
-
-        Raises NoiseTransportFailed when parts do not follow each other or are too large together.
-        """
-        marker = plaintext[:1]
-        if self._parts is None:
-            if marker in (SINGLE_JSON, SINGLE_BINARY):
-                return plaintext[1:], marker == SINGLE_BINARY
-            if marker not in (FIRST_JSON, FIRST_BINARY):
-                raise NoiseTransportFailed("a part came without its first part")
-            self._parts, self._size, self._binary = [], 0, marker == FIRST_BINARY
-        elif marker not in (MORE, LAST):
-            raise NoiseTransportFailed("a message began inside another")
-        return self._add(plaintext[1:], last=marker == LAST)
-
-    def _add(self, body: bytes, last: bool) -> tuple[bytes, bool] | None:
-        assert self._parts is not None
-        self._size += len(body)
-        if self._size > self._limit:
-            raise NoiseTransportFailed("a message is larger than the limit")
-        self._parts.append(body)
-        if not last:
-            return None
-        whole, self._parts = b"".join(self._parts), None
-        return whole, self._binary

@@ -26,6 +26,7 @@ from hivemind_bus_client.link import (
 )
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_bus_client.noise import derive_psk
+from hivemind_bus_client.parts import PartsBudget
 from hivemind_bus_client.refusals import GOING_AWAY, MAX_REASON_BYTES, REFUSALS
 
 from . import bus_events, routing, sessions
@@ -51,6 +52,8 @@ MAX_HANDSHAKES = 2048
 """Connections without a session at once; with 64 KiB each this caps what strangers can make the hub hold."""
 REST_AFTER_S = 60.0
 RETRY_PINS_S = 30.0
+MAX_PARTS_BYTES = 256 * 1024 * 1024
+"""What unfinished messages of all connections may hold together."""
 AGENT_OFFLINE = "The assistant behind the hub is not connected. Try again in a moment; see the hub's log."
 NO_BINARY_HANDLER = "This hub has no handler for binary data."
 
@@ -92,6 +95,7 @@ class Hub:
         self._handshaking: set[Peer] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._twins = Twins()
+        self._parts_budget = PartsBudget(MAX_PARTS_BYTES)
         self._last_seen = LastSeen(config.last_seen_update_interval_s)
         self._pins_retried_at = self.clocks.monotonic()
         self._carry_out: dict[type, Callable[[Peer, Any], None]] = {
@@ -135,7 +139,7 @@ class Hub:
     def tick(self) -> None:
         """To be called about once a second: deadlines, idle links, `last_seen`."""
         now = self.clocks.monotonic()
-        for peer in [peer for peer in self._handshaking if (peer.link.deadline() or now + 1) <= now]:
+        for peer in [peer for peer in self.peers.connections() if (peer.link.deadline() or now + 1) <= now]:
             self._handle(peer, peer.link.tick(now))
         for peer in self.peers:
             if now - peer.active_at > REST_AFTER_S:
@@ -210,7 +214,8 @@ class Hub:
         )
         hello = {"pubkey": node_id, "peer": peer_id, "node_id": node_id}
         psk = self.keys.stored_psk(client)
-        link = Link.hub(HubTerms(hello, offer, self.identity.noise_key, pinned, psk), now)
+        terms = HubTerms(hello, offer, self.identity.noise_key, pinned, psk, budget=self._parts_budget)
+        link = Link.hub(terms, now)
         peer = self.peers.new_peer(conn, link, client, visitor.useragent)
         peer.peer_id, peer.active_at = peer_id, now
         self._handshaking.add(peer)
@@ -227,6 +232,7 @@ class Hub:
         """Forget a connection that ended, however it did."""
         self._handshaking.discard(peer)
         peer.ended = True
+        peer.link.close()
         if self.peers.remove(peer) and peer.registered:
             log.info("%s left", peer.peer_id)
             self.agent.emit(bus_events.disconnected(peer))

@@ -17,11 +17,11 @@ from hivemind_bus_client.noise import (
     NOISE_PATTERN_KK,
     Handshake,
     HandshakeKeys,
-    Reassembler,
     build_prologue,
     derive_psk,
     public_key,
 )
+from hivemind_bus_client.parts import Reassembler
 from hivemind_bus_client.serialization import decode_frame
 
 NAMES = sorted(path.stem for path in vectors.FOLDER.glob("capture_v3_*.json"))

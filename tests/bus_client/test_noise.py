@@ -29,7 +29,6 @@ from hivemind_bus_client.noise import (
     CipherState,
     Handshake,
     HandshakeKeys,
-    Reassembler,
     build_prologue,
     canonical_json,
     derive_psk,
@@ -37,8 +36,8 @@ from hivemind_bus_client.noise import (
     noise_protocol_name,
     public_key,
     select_noise_options,
-    split_message,
 )
+from hivemind_bus_client.parts import Reassembler, split_message
 
 KINDS = list(itertools.product(NOISE_PATTERNS, NOISE_SUITES))
 every_kind = pytest.mark.parametrize(("pattern", "suite"), KINDS)

@@ -12,6 +12,7 @@ import pytest
 
 from hivemind_bus_client.link import Opened
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
+from hivemind_bus_client.parts import PartsBudget
 from hivemind_core.bus_events import fingerprint
 from hivemind_core.config import Config
 from hivemind_core.hub import MAX_HANDSHAKES, MAX_HANDSHAKES_OF_ONE
@@ -228,6 +229,36 @@ async def test_a_handshake_that_is_not_finished_is_ended(hive: MemoryHive) -> No
     hive.clock.advance(1)
     hive.hub.tick()
     assert kitchen.closed == (1013, "handshake timed out")
+
+
+async def test_a_message_whose_parts_never_end_is_ended(hive: MemoryHive) -> None:
+    kitchen = await hive.join("kitchen")
+    kitchen.link.send(HiveMessage(HiveMessageType.BINARY, bytes(200_000)))
+    for part in kitchen.link.frames_to_send()[:2]:
+        hive.hub.receive(kitchen.peer, part)
+    hive.clock.advance(119)
+    hive.hub.tick()
+    assert kitchen.closed is None
+    hive.clock.advance(2)
+    hive.hub.tick()
+    assert kitchen.closed == (1008, "invalid message")
+
+
+async def test_unfinished_messages_of_all_connections_are_bounded_together(hive: MemoryHive) -> None:
+    hive.hub._parts_budget = PartsBudget(300_000)
+    hog, greedy, other = [await hive.join(name) for name in ("hog", "greedy", "other")]
+    for one, parts in ((hog, 4), (greedy, 2)):
+        one.link.send(HiveMessage(HiveMessageType.BINARY, bytes(400_000)))
+        for part in one.link.frames_to_send()[:parts]:
+            hive.hub.receive(one.peer, part)
+    assert (hog.closed, greedy.closed) == (None, (1008, "invalid message"))
+    other.say("short ones pass")
+    await hive.settle()
+    assert other.heard == ["you said short ones pass"]
+    hog.leave()
+    other.send(HiveMessage(HiveMessageType.BINARY, bytes(250_000)))
+    await hive.settle()
+    assert other.denials[0]["code"] == "no_binary_handler"
 
 
 async def test_a_frame_after_the_end_does_nothing(hive: MemoryHive) -> None:
