@@ -46,10 +46,10 @@ from .workers import ThreadWorkers, Workers
 
 log = logging.getLogger(__name__)
 
-MAX_HANDSHAKES_OF_ONE = 16
-"""The same for one access key, so that it cannot take everybody's places."""
 MAX_HANDSHAKES = 2048
 """Connections without a session at once; with 64 KiB each this caps what strangers can make the hub hold."""
+MAX_HANDSHAKES_OF_ONE = 16
+"""The same for one access key, so that it cannot take everybody's places."""
 REST_AFTER_S = 60.0
 RETRY_PINS_S = 30.0
 MAX_PARTS_BYTES = 256 * 1024 * 1024
