@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import shlex
 import socket
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,75 +13,26 @@ import click
 
 from hivemind_bus_client.version import __version__
 
-from . import rights
+from . import rights, serving
 from .clients import REVOKED, Client
-from .config import WEBSOCKET_MODULE, Config, check_transports
-from .console import Commands, Failure, choose, configuration, database, friendly_name, masked, table
+from .config import Config
+from .console import Commands, Failure, choose, configuration, database, friendly_name, table
 from .passwords import random_secret, strength_bits
 from .roles import DEFAULT_ROLE, ROLES, UTTERANCES
 from .storage import DuplicateKey
 
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 ANYWHERE = ("0.0.0.0", "::", "")
-SECRETS = frozenset({"password", "broker_password", "redis_url", "session_redis_url"})
-"""Keys of server.json whose texts are not shown unasked."""
-
-_CONFIG_OPTION: dict[str, Any] = {
-    "type": click.Path(path_type=Path),
-    "metavar": "FILE",
-    "help": "Use this server.json.",
-}
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", "config_file", **_CONFIG_OPTION)
+@click.option("--config", "config_file", **serving.CONFIG_OPTION)
 @click.version_option(__version__, prog_name="hivemind-core")
 def hmcore_cmds(config_file: Path | None) -> None:
     """Run a HiveMind hub and manage the clients that may join it."""
 
 
-for _command in rights.COMMANDS:
+for _command in (*serving.COMMANDS, *rights.COMMANDS):
     hmcore_cmds.add_command(_command)
-
-
-# --- the hub ------------------------------------------------------------------------------------------------
-
-
-@hmcore_cmds.command()
-@click.option("--host", help="Address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen at (default: 5678).")
-@click.option("--config", "own_config", **_CONFIG_OPTION)
-@click.option("--agent", help="Agent to use instead of the configured one: auto, embedded, builtin, ...")
-@click.option("--quick-start", is_flag=True, help="Make a first client and print how to join it.")
-@click.option("--log-level", type=click.Choice(LOG_LEVELS, case_sensitive=False), default="INFO", show_default=True)
-def listen(own_config: Path | None, quick_start: bool, log_level: str, **given: Any) -> None:
-    """Run the hub until it is told to stop."""
-    if own_config is not None:
-        click.get_current_context().find_root().params["config_file"] = own_config
-    logging.basicConfig(
-        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    config = configuration(**_overrides(**given))
-    check_transports(config)
-    from . import service
-
-    raise SystemExit(service.run(config, quick_start=quick_start))
-
-
-def _overrides(host: str | None, port: int | None, agent: str | None) -> dict[str, Any]:
-    """Return what the command line says as a part of server.json."""
-    address = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-    overrides: dict[str, Any] = {"network_protocol": {WEBSOCKET_MODULE: address}} if address else {}
-    return overrides | ({"agent_protocol": {"module": agent}} if agent else {})
-
-
-@hmcore_cmds.command("print-config")
-@click.option("--show-secrets", is_flag=True, help="Show passwords, too.")
-def print_config(show_secrets: bool) -> None:
-    """Print the configuration as it is in effect, as JSON."""
-    document = configuration().raw
-    shown = document if show_secrets else masked(document, SECRETS)
-    click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
 
 
 @hmcore_cmds.command("derive-psk")
