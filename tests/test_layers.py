@@ -12,10 +12,13 @@ import pytest
 SRC = Path(__file__).parents[1] / "src"
 
 BUS_CLIENT_PURE = """
-    address bus_context bus_message codec denials encryption exceptions exchange link message noise parts reconnect
-    refusals serialization text_encodings topics version
+    address answers bus_context bus_message codec denials encryption exceptions exchange legacy legacy_crypto link
+    message noise parts reconnect refusals serialization sides text_encodings topics topology trust version
 """
-CORE_PURE = "bus_events bus_frames clients fairness peers policy roles routing sessions"
+CORE_PURE = """
+    bus_events bus_frames clients config_values environment fairness greeting known_keys peers policy proxies roles routing
+    sessions
+"""
 PURE_MODULES = {
     *(f"hivemind_bus_client.{name}" for name in BUS_CLIENT_PURE.split()),
     *(f"hivemind_core.{name}" for name in CORE_PURE.split()),

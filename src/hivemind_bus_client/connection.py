@@ -33,6 +33,7 @@ _WIRE_LOG = logging.getLogger(f"{__name__}.wire")
 _WIRE_LOG.setLevel(logging.WARNING)  # below that the library writes the access key, which is in the URL
 
 MAX_FRAME_BYTES = 1 << 20  # docs/protocol.md 7.6: v3 frames hold 65,535 bytes; the clear offer is small too
+MAX_LEGACY_FRAME_BYTES = 32 << 20  # below v3 a message is one frame, and no released hub bounds it
 CLOSE_TIMEOUT_S = 2.0
 ADMISSION_TIMEOUT_S = 10.0
 
@@ -48,6 +49,7 @@ class Dial:
     """``ping_interval`` and ``ping_timeout`` in seconds."""
     timeout_s: float
     """How long the TCP, TLS and WebSocket handshakes may take together."""
+    max_frame_bytes: int = MAX_FRAME_BYTES
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Connection:
                 user_agent_header=None,
                 open_timeout=plan.timeout_s,
                 close_timeout=CLOSE_TIMEOUT_S,
-                max_size=MAX_FRAME_BYTES,
+                max_size=plan.max_frame_bytes,
                 logger=_WIRE_LOG,
                 ping_interval=plan.keepalive.get("ping_interval") or None,
                 ping_timeout=plan.keepalive.get("ping_timeout"),
@@ -190,7 +192,11 @@ class Connection:
         if link is None:
             return []
         self._pattern = link.pattern
-        return link.key_derived(await self._reports.derive(event.node_id), time.monotonic())
+        if event.compute is not None:
+            key: bytes | None = await asyncio.to_thread(event.compute)
+        else:
+            key = await self._reports.derive(event.node_id)
+        return link.key_derived(key, time.monotonic())
 
     def _queue(self) -> asyncio.Future[None] | None:
         """Give what the link has to send to the writer; the future resolves when all of it is in the socket."""

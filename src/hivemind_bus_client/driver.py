@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-NEWEST_PROTOCOL = 3
+NEWEST_PROTOCOL, PASSWORD_PROTOCOL, RSA_PROTOCOL = 3, 2, 1
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,9 @@ class Settings:
     connect_timeout_s: float
     min_version: int
     max_version: int
+    password: str | None = field(default=None, repr=False)
+    """For protocols below v3; the keyring derives what v3 needs."""
+    crypto_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Hooks:
     """A message came in, in so many bytes."""
     changed: Callable[[str, tuple[Any, ...]], None]
     """One of the events open, close, reconnecting, error(exception), auth_rejected(text)."""
+    agreed: Callable[[Opened], None] = lambda opened: None
+    """A session is up: which version, and below v3 which cipher, encoding and key."""
 
 
 class HandshakeTimedOut(HubUnreachable, RuntimeError):
@@ -208,17 +213,25 @@ class Driver:
             self._give_up(error)
 
     async def _attempt(self) -> Ended:
-        from .connection import Connection, Dial, Reports
+        from .connection import MAX_FRAME_BYTES, MAX_LEGACY_FRAME_BYTES, Connection, Dial, Reports
 
         settings = self._settings
-        keys = await asyncio.to_thread(self._keyring.load)
+        keys = await asyncio.to_thread(self._keyring.load, settings.min_version <= RSA_PROTOCOL)
         if settings.address.secure and self._tls is None:
             self._tls = await asyncio.to_thread(_tls_context, settings.allow_self_signed)
         url = settings.address.url(authorization(settings.useragent, settings.access_key))
-        dial = Dial(url, self._tls, settings.keepalive, settings.connect_timeout_s)
+        terms = self._terms(keys)
+        only_v3 = terms.min_version >= NEWEST_PROTOCOL
+        dial = Dial(
+            url,
+            self._tls,
+            settings.keepalive,
+            settings.connect_timeout_s,
+            MAX_FRAME_BYTES if only_v3 else MAX_LEGACY_FRAME_BYTES,
+        )
         reports = Reports(self._derive, self._on_admitted, self._hooks.received)
         self._key_was_kept = False
-        self._connection = Connection(dial, self._terms(keys), reports)
+        self._connection = Connection(dial, terms, reports)
         ended = await self._connection.run()
         return replace(ended, key_was_kept=self._key_was_kept)
 
@@ -236,6 +249,9 @@ class Driver:
             compress=settings.compress,
             min_version=NEWEST_PROTOCOL if keys.pinned is not None else settings.min_version,
             max_version=settings.max_version,
+            password=settings.password,
+            rsa_key=keys.rsa,
+            crypto_key=settings.crypto_key,
         )
 
     async def _derive(self, node_id: str) -> bytes | None:
@@ -244,11 +260,13 @@ class Driver:
         return psk
 
     async def _on_admitted(self, opened: Opened) -> None:
-        await asyncio.to_thread(self._keyring.accepted, opened.remote_key)
+        if opened.version >= NEWEST_PROTOCOL:
+            await asyncio.to_thread(self._keyring.accepted, opened.remote_key)
         self._persistence.admitted()
         self._connected = self._was_connected = True
         self.problem, self._detail = None, ""
         LOG.info("connected to %s (v%d %s)", self._settings.address, opened.version, opened.pattern)
+        self._hooks.agreed(opened)
         self._hooks.changed("open", ())
         self._tell_waiting()
 

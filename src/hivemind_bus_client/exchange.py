@@ -7,7 +7,7 @@ needed, or the finished session. It raises `Refuse` when the link must end. Here
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -42,6 +42,14 @@ class Refuse(HiveMindException):
         self.reason = reason
 
 
+class ClearFrame(HiveMindException):
+    """A text frame inside a session that is not sealed."""
+
+    def __init__(self, msg_type: object = None) -> None:
+        super().__init__("a frame inside a session is not encrypted")
+        self.msg_type = msg_type
+
+
 class Session(Protocol):
     """What a finished exchange becomes: it seals whole messages into frames and opens frames."""
 
@@ -71,6 +79,11 @@ class Established:
     pattern: str
     remote_key: bytes
     binarize: bool
+    proven: bool = True
+    """False while the other side has not shown that it holds the key: its first frame must decrypt."""
+    cipher: str = ""
+    encoding: str = ""
+    key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,8 @@ class Step:
     send: tuple[dict[str, Any], ...] = ()
     key_needed: bool = False
     established: Established | None = None
+    compute: Callable[[], bytes] | None = None
+    """How to make the needed key where that is not the pre-shared key of v3; empty says that it failed."""
 
 
 class Exchange(Protocol):
@@ -112,7 +127,7 @@ class NoiseSession:
 
     def open(self, frame: bytes | str) -> tuple[bytes, bool] | None:
         if isinstance(frame, str):
-            raise NoiseHandshakeFailed("a text frame inside a session")
+            raise ClearFrame
         return self._parts.feed(self._transport.receiving.decrypt(frame))
 
     @property

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .exceptions import IdentityFileCorrupted
 from .identity import NodeIdentity, read_or_create_noise_key
@@ -24,6 +25,8 @@ class Keys:
     """The hub's Noise public key, if this hub was met before."""
     public_pem: str | None
     """The own RSA public key, if there is one."""
+    rsa: bytes | None = field(default=None, repr=False)
+    """The own RSA private key as PEM, where it was asked for."""
 
 
 class Keyring:
@@ -38,10 +41,22 @@ class Keyring:
         self._in_use: tuple[str, bytes] | None = None
         self._pinned: bytes | None = None
 
-    def load(self) -> Keys:
-        """Read the keys; the Noise key is made if it is missing. Raises OSError, IdentityFileCorrupted."""
+    def load(self, rsa: bool = False) -> Keys:
+        """Read the keys; those that are missing are made, the RSA pair only if `rsa` asks for it.
+
+        Raises OSError, IdentityFileCorrupted.
+        """
         static = read_or_create_noise_key(self._identity.noise_key)
-        return Keys(static, self._pin(), self._identity.public_key)
+        private = self._rsa_key() if rsa else None
+        return Keys(static, self._pin(), self._identity.public_key, private)
+
+    def _rsa_key(self) -> bytes:
+        path = Path(self._identity.private_key)
+        if not path.exists():
+            self._identity.create_keys()
+            self._identity.save()
+            path = Path(self._identity.private_key)
+        return path.read_bytes()
 
     def _pin(self) -> bytes | None:
         text = self._identity.get_pinned_noise_key(self._server)

@@ -8,21 +8,35 @@ to be called.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import codec, exchange
+from . import codec, legacy
 from .exceptions import DecodingError, HiveMindException, InvalidJson, MalformedWirePayload, NotOpen
-from .exchange import Exchange, Refuse, Session, Step
+from .exchange import ClearFrame, Established, Exchange, Refuse, Session, Step
 from .message import HiveMessage, HiveMessageType
-from .noise import NOISE_PATTERN_KK, NOISE_PATTERN_XX, NOISE_SUITES, PROTOCOL_V3
-from .parts import PartsBudget
+from .noise import PROTOCOL_V3
 from .refusals import REFUSALS
 from .serialization import MAX_FRAME_OUTPUT, decode_frame, encode_frame, is_binary_encodable
+from .sides import HANDSHAKE_TIMEOUT_S, ClientSide, ClientTerms, HubSide, HubTerms, Side, hub_offer
 
-HANDSHAKE_TIMEOUT_S = 30.0
+__all__ = [
+    "HANDSHAKE_TIMEOUT_S",
+    "ClientTerms",
+    "Event",
+    "HubTerms",
+    "KeyNeeded",
+    "Link",
+    "Malformed",
+    "Opened",
+    "Received",
+    "Refused",
+    "hub_offer",
+]
+
+MAX_RESTARTS = 4
+"""How often one connection may begin an older handshake anew, each of which costs a key."""
 PARTS_TIMEOUT_S = 120.0
 """From the first part of a message to its last."""
 INFLATE_FREE, INFLATE_RATIO = 64 * 1024, 32
@@ -36,9 +50,13 @@ MAX_CLEAR_FRAME = 65_536
 
 @dataclass(frozen=True)
 class KeyNeeded:
-    """Derive the pre-shared key for `node_id` (noise.derive_psk) off the loop, then call `Link.key_derived`."""
+    """Make a key off the loop, then call `Link.key_derived` with it.
+
+    `compute` says how; where it is None, it is the pre-shared key for `node_id` (noise.derive_psk).
+    """
 
     node_id: str
+    compute: Callable[[], bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,12 +65,17 @@ class Opened:
 
     version: int
     pattern: str
-    """Noise pattern, or the name of an older exchange."""
+    """Noise pattern, or `password`, `rsa` or `preshared`."""
     remote_key: bytes
-    """The other side's static public key, 32 raw bytes, to pin."""
+    """The other side's static public key, 32 raw bytes, to pin; empty below v3."""
     binarize: bool
     hub: Mapping[str, Any] = field(default_factory=dict)
     """The hub's HELLO payload, on the satellite's side."""
+    cipher: str = ""
+    """Below v3: what the messages are sealed with, and how that is written as text."""
+    encoding: str = ""
+    key: bytes = field(default=b"", repr=False)
+    """Below v3: the session key."""
 
 
 @dataclass(frozen=True)
@@ -85,145 +108,7 @@ class Refused:
 Event = KeyNeeded | Opened | Received | Malformed | Refused
 
 
-# --- terms --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class HubTerms:
-    """What the hub's side of one link starts from."""
-
-    hello: Mapping[str, Any]
-    """Payload of the hub's HELLO: pubkey, peer, node_id (docs/protocol.md 7.1)."""
-    offer: Mapping[str, Any]
-    """Payload of the offer; see `hub_offer`."""
-    static_key: bytes = field(repr=False)
-    pinned_key: bytes | None = None
-    psk: bytes | None = field(default=None, repr=False)
-    """The pre-shared key where it is known already; otherwise `KeyNeeded` asks for it."""
-    compress: bool | None = None
-    """True, False, or None for whichever is smaller; binary frames only."""
-    handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S
-    ephemeral_for_testing_only: bytes | None = field(default=None, repr=False)
-    budget: PartsBudget | None = None
-    """What unfinished messages of all the hub's links may hold together."""
-
-
-@dataclass(frozen=True)
-class ClientTerms:
-    """What the satellite's side of one link starts from."""
-
-    static_key: bytes = field(repr=False)
-    hello: Mapping[str, Any]
-    """Payload of the satellite's HELLO: pubkey, session, site_id (docs/protocol.md 10)."""
-    has_password: bool = True
-    pinned_key: bytes | None = None
-    allow_kk: bool = True
-    """False for the one retry after a failed KKpsk0; the pin still counts."""
-    encodings: tuple[str, ...] = exchange.ENCODINGS
-    binarize: bool = True
-    """Our wish; the link is binarized only when the hub offers it too (docs/protocol.md 4.5)."""
-    compress: bool | None = True
-    min_version: int = PROTOCOL_V3
-    max_version: int = PROTOCOL_V3
-    handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S
-    ephemeral_for_testing_only: bytes | None = field(default=None, repr=False)
-
-
-def hub_offer(
-    *, binarize: bool, encodings: tuple[str, ...], ciphers: tuple[str, ...], pinned: bool
-) -> dict[str, Any]:
-    """Return the payload of the hub's offer (docs/protocol.md 7.1)."""
-    return {
-        "max_protocol_version": PROTOCOL_V3,
-        "binarize": binarize,
-        "encodings": list(encodings),
-        "ciphers": list(ciphers),
-        "noise": {
-            "patterns": [NOISE_PATTERN_KK, NOISE_PATTERN_XX] if pinned else [NOISE_PATTERN_XX],
-            "suites": list(NOISE_SUITES),
-        },
-    }
-
-
 # --- the link -----------------------------------------------------------------------------------------------
-
-
-class _Side(ABC):
-    """What differs between the two ends before the session exists."""
-
-    strict = True
-    """A frame that is no message ends the link."""
-    timeout_s = HANDSHAKE_TIMEOUT_S
-    compress: bool | None = None
-    hello: Mapping[str, Any] | None = None
-    """Payload to send as soon as the session is up."""
-
-    def first(self) -> list[HiveMessage]:
-        return []
-
-    @abstractmethod
-    def clear(self, message: HiveMessage) -> tuple[Exchange | None, str]:
-        """Take a clear message; return the exchange it begins (if it does) and the hub's node id."""
-
-
-class _HubSide(_Side):
-    def __init__(self, terms: HubTerms) -> None:
-        self._terms = terms
-        self.timeout_s = terms.handshake_timeout_s
-        self.compress = terms.compress
-
-    def first(self) -> list[HiveMessage]:
-        return [
-            HiveMessage(HiveMessageType.HELLO, dict(self._terms.hello)),
-            HiveMessage(HiveMessageType.HANDSHAKE, dict(self._terms.offer)),
-        ]
-
-    def clear(self, message: HiveMessage) -> tuple[Exchange | None, str]:
-        if message.msg_type != HiveMessageType.HANDSHAKE:
-            raise Refuse("unencrypted_frame", "invalid message")
-        if not isinstance(message.body.get("noise"), dict):
-            raise Refuse("protocol_too_old", REFUSALS["protocol_too_old"].wire_reason)
-        t = self._terms
-        noise = exchange.NoiseTerms(
-            t.hello, t.offer, t.static_key, t.pinned_key, t.psk, t.ephemeral_for_testing_only, t.budget
-        )
-        return exchange.HubNoise(noise), str(t.hello.get("node_id") or "")
-
-
-class _ClientSide(_Side):
-    strict = False
-
-    def __init__(self, terms: ClientTerms) -> None:
-        self._terms = terms
-        self.timeout_s = terms.handshake_timeout_s
-        self.compress = terms.compress
-        self.hello = terms.hello
-        self.hub_hello: Mapping[str, Any] | None = None
-
-    def clear(self, message: HiveMessage) -> tuple[Exchange | None, str]:
-        if message.msg_type == HiveMessageType.HELLO:
-            if self.hub_hello is None:
-                self.hub_hello = message.body
-            return None, ""
-        if message.msg_type != HiveMessageType.HANDSHAKE or self.hub_hello is None:
-            return None, ""  # docs/protocol.md 7.1: HELLO comes before the offer
-        return self._choose(self.hub_hello, message.body)
-
-    def _choose(self, hello: Mapping[str, Any], offer: Mapping[str, Any]) -> tuple[Exchange, str]:
-        t = self._terms
-        if not t.has_password:
-            raise Refuse("no_password", "no password is set")
-        node_id = hello.get("node_id")
-        options = exchange.choose_noise(offer, t.pinned_key if t.allow_kk else None)
-        agreed = t.min_version <= PROTOCOL_V3 <= t.max_version
-        if options is None or not isinstance(node_id, str) or not agreed:
-            raise Refuse("protocol_too_old", "the hub does not offer protocol v3")
-        noise = exchange.NoiseTerms(
-            hello, offer, t.static_key, t.pinned_key, None, t.ephemeral_for_testing_only
-        )
-        # The hub's own value is echoed, ours decides what we send (docs/protocol.md 4.5).
-        inner = {"binarize": offer.get("binarize") is True and t.binarize, "encodings": list(t.encodings)}
-        return exchange.ClientNoise(noise, options, inner), node_id
 
 
 class Link:
@@ -235,18 +120,27 @@ class Link:
         "_deadline",
         "_exchange",
         "_key_asked_at",
+        "_newer",
         "_node_id",
         "_out",
         "_pattern",
+        "_restarts",
         "_session",
         "_side",
+        "_unproven",
+        "_version",
     )
 
-    def __init__(self, side: _Side, now: float) -> None:
+    def __init__(self, side: Side, now: float) -> None:
         self._side = side
         self._exchange: Exchange | None = None
         self._pattern = ""
         self._session: Session | None = None
+        self._version = PROTOCOL_V3
+        self._restarts = 0
+        self._newer: Any = None
+        self._unproven = side.given()
+        """A session that is not used before the other end has shown that it holds its key."""
         self._out: list[bytes | str] = [message.serialize() for message in side.first()]
         self._binarize = False
         self._dead = False
@@ -257,12 +151,12 @@ class Link:
     @classmethod
     def hub(cls, terms: HubTerms, now: float) -> Link:
         """Return the hub's side of a link; HELLO and the offer are queued at once."""
-        return cls(_HubSide(terms), now)
+        return cls(HubSide(terms), now)
 
     @classmethod
     def client(cls, terms: ClientTerms, now: float) -> Link:
         """Return the satellite's side of a link; it waits for the hub to speak."""
-        return cls(_ClientSide(terms), now)
+        return cls(ClientSide(terms), now)
 
     @property
     def is_open(self) -> bool:
@@ -293,7 +187,7 @@ class Link:
         """Note that the transport has ended; nothing more is received or sent."""
         if self._session is not None:
             self._session.drop()
-        self._dead, self._session, self._exchange = True, None, None
+        self._dead, self._session, self._exchange, self._unproven = True, None, None, None
 
     def rest(self) -> None:
         """Give back memory that an idle link can do without; it comes back by itself."""
@@ -317,6 +211,10 @@ class Link:
             return [self._refuse(error.code, error.reason)]
 
     def _receive_clear(self, frame: bytes | str, now: float) -> list[Event]:
+        if self._unproven is not None:
+            proof = self._prove(self._unproven, frame)
+            if proof is not None:
+                return proof
         if not isinstance(frame, str) or len(frame) > MAX_CLEAR_FRAME:
             raise Refuse("unencrypted_frame", "invalid message")
         try:
@@ -324,19 +222,44 @@ class Link:
         except (InvalidJson, MalformedWirePayload, ValueError):
             raise Refuse("unencrypted_frame", "invalid message") from None
         if self._exchange is not None and message.msg_type == HiveMessageType.HANDSHAKE:
-            return self._follow(self._exchange.receive(message.body), now)
+            return self._again(self._exchange, message, now)
         begun, node_id = self._side.clear(message)
         if begun is None or self._exchange is not None:
             return []
+        if isinstance(begun, Established):
+            return [self._open(begun)]
         self._exchange, self._node_id = begun, node_id
         step = begun.receive(message.body) if self._side.strict else begun.start()
         return self._follow(step, now)
 
+    def _again(self, begun: Exchange, message: HiveMessage, now: float) -> list[Event]:
+        """Take a further message of a handshake; an older client that is kept waiting begins anew."""
+        if self._side.strict and begun.pattern in legacy.VERSIONS:
+            self._restarts += 1
+            if self._restarts > MAX_RESTARTS:
+                raise Refuse("malformed_handshake", "invalid or unrecognized handshake")
+            self._unproven = None
+            if self._key_asked_at is not None:
+                self._newer = message.body  # its answer must fit this one, not the one before
+                return []
+        return self._follow(begun.receive(message.body), now)
+
+    def _prove(self, unproven: Established, frame: bytes | str) -> list[Event] | None:
+        """Open the session if the frame belongs to it; None for a frame that is not sealed."""
+        try:
+            whole = unproven.session.open(frame)
+        except ClearFrame:
+            return None
+        except HiveMindException:
+            raise Refuse("handshake_failed", "handshake failure: ") from None
+        opened = self._open(unproven)
+        return [opened] if whole is None else [opened, *self._decoded(*whole)]
+
     def _receive_sealed(self, session: Session, frame: bytes | str, now: float) -> list[Event]:
-        if isinstance(frame, str) and not self._side.strict:
-            return [Malformed("a text frame inside a session")]
         try:
             whole = session.open(frame)
+        except ClearFrame as error:
+            return self._unsealed(error)
         except HiveMindException:
             raise Refuse("invalid_frame", "invalid message") from None
         if whole is None:
@@ -344,6 +267,14 @@ class Link:
             return []
         self._deadline = None
         return self._decoded(*whole)
+
+    def _unsealed(self, error: ClearFrame) -> list[Event]:
+        """A satellite drops a clear frame; the hub ends the link, but for an older handshake that comes late."""
+        if not self._side.strict:
+            return [Malformed(str(error))]
+        if self._version < PROTOCOL_V3 and error.msg_type == HiveMessageType.HANDSHAKE:
+            return []
+        raise Refuse("invalid_frame", "invalid message")
 
     def _decoded(self, body: bytes, binary: bool) -> list[Event]:
         try:
@@ -365,7 +296,7 @@ class Link:
 
     def _late_handshake(self, message: HiveMessage) -> list[Event]:
         """Ignore a handshake message inside a session, unless it asks for an older one (docs/protocol.md 7.5)."""
-        if self._side.strict and "noise" not in message.body:
+        if self._side.strict and self._version == PROTOCOL_V3 and "noise" not in message.body:
             raise Refuse("protocol_too_old", REFUSALS["protocol_too_old"].wire_reason)
         return []
 
@@ -376,17 +307,25 @@ class Link:
             self._out.append(HiveMessage(HiveMessageType.HANDSHAKE, payload).serialize())
         if step.key_needed:
             self._key_asked_at = now
-            return [KeyNeeded(self._node_id)]
-        return [] if step.established is None else [self._open(step.established)]
+            return [KeyNeeded(self._node_id, step.compute)]
+        if step.established is None:
+            return []
+        if not step.established.proven:
+            self._unproven = step.established
+            return []
+        return [self._open(step.established)]
 
-    def _open(self, done: exchange.Established) -> Opened:
+    def _open(self, done: Established) -> Opened:
         self._session, self._binarize, self._deadline = done.session, done.binarize, None
-        self._pattern, self._exchange = done.pattern, None
-        hub: Mapping[str, Any] = {}
-        if isinstance(self._side, _ClientSide):
-            hub = self._side.hub_hello or {}
-            self.send(HiveMessage(HiveMessageType.HELLO, dict(self._side.hello or {})))
-        return Opened(done.version, done.pattern, done.remote_key, done.binarize, hub)
+        self._pattern, self._exchange, self._unproven = done.pattern, None, None
+        self._version = done.version
+        hello = self._side.hello
+        if hello is not None:
+            self.send(HiveMessage(HiveMessageType.HELLO, dict(hello)))
+        hub = self._side.hub_hello or {}
+        return Opened(
+            done.version, done.pattern, done.remote_key, done.binarize, hub, done.cipher, done.encoding, done.key
+        )
 
     def key_derived(self, psk: bytes | None, now: float) -> list[Event]:
         """Answer `KeyNeeded`; None says that the key could not be derived. Then drain `frames_to_send`."""
@@ -398,7 +337,10 @@ class Link:
         if psk is None:
             reason = "handshake failure: the Noise pre-shared key could not be derived"
             return [self._refuse("internal_error", reason)]
+        newer, self._newer = self._newer, None
         try:
+            if newer is not None:
+                return self._follow(self._exchange.receive(newer), now)
             return self._follow(self._exchange.key_derived(psk), now)
         except Refuse as error:
             return [self._refuse(error.code, error.reason)]

@@ -94,6 +94,12 @@ _ROWS = (
         wire_reason="this node requires the v3 Noise handshake",
     ),
     Refusal(
+        "no_common_cipher",
+        "The two sides have no cipher or text encoding in common.",
+        "Look at `allowed_ciphers` and `allowed_encodings` in the hub's server.json.",
+        wire_reason="invalid cipher/encoding negotiation",
+    ),
+    Refusal(
         "not_offered",
         "The satellite asked for a handshake that the hub did not offer.",
         "Update the satellite.",
@@ -222,7 +228,7 @@ _BY_REASON: dict[str, str] = {
     "server requires a protocol version": "protocol_too_old",
     "legacy handshake at protocol": "protocol_too_old",
     "password handshake verification failed": "wrong_password",
-    "invalid cipher/encoding negotiation": "malformed_handshake",
+    "invalid cipher/encoding negotiation": "no_common_cipher",
     "invalid or unrecognized handshake": "malformed_handshake",
     "invalid message": "invalid_frame",
     "the password of this access key is too guessable": "weak_password",

@@ -13,6 +13,7 @@ from hivemind_bus_client.refusals import REFUSALS
 
 from .clients import Client
 from .database import ClientDatabase
+from .greeting import MAX_FRAME_BYTES
 from .storage import StorageError
 from .workers import Workers
 
@@ -32,6 +33,8 @@ class Visitor:
 
     client: Client
     useragent: str
+    max_frame_bytes: int = MAX_FRAME_BYTES
+    """How long a frame of it may be."""
 
 
 def parse_token(token: str) -> tuple[str, str] | None:
@@ -99,6 +102,4 @@ class Admission:
             client = self._db.by_key(key)
         if client is None:
             return refused("database_unavailable" if self._db_failed else "invalid_key")
-        if not client.password:
-            return refused("no_password")
         return Visitor(client, useragent)

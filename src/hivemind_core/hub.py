@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -25,11 +25,11 @@ from hivemind_bus_client.link import (
     hub_offer,
 )
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
-from hivemind_bus_client.noise import derive_psk
+from hivemind_bus_client.noise import PROTOCOL_V3, derive_psk
 from hivemind_bus_client.parts import PartsBudget
 from hivemind_bus_client.refusals import GOING_AWAY, MAX_REASON_BYTES, REFUSALS
 
-from . import bus_events, routing, sessions
+from . import bus_events, greeting, routing, sessions
 from .admission import Admission, Visitor, refused
 from .agents import Agent
 from .bus_frames import Twins, problem_with
@@ -88,6 +88,8 @@ class Hub:
         self.policies = policies or PolicyChain()
         self.workers = workers or ThreadWorkers()
         self.clocks = clocks or Clocks()
+        self.ready = True
+        """Satellites can come, as far as the hub knows; whoever runs its transports says otherwise."""
         self.peers = Registry(identity.node_id)
         self.rejections = RejectionLog()
         self.admission = Admission(db, self.workers)
@@ -152,6 +154,10 @@ class Hub:
             for client, key in self.keys.unsaved_pins():
                 self._spawn(self._keep_pin(client, key))
 
+    def reconfigure(self, config: Config) -> None:
+        """Go by another configuration for the connections that come from now on."""
+        self.config = self.keys.config = config
+
     async def refresh(self) -> None:
         """Take in changed rows and apply them to the open connections."""
         changed = await self.admission.refresh()
@@ -188,11 +194,18 @@ class Hub:
         if len(self._handshaking) >= MAX_HANDSHAKES:
             return refused("busy")
         found = await self.admission.identify(token)
-        if isinstance(found, Visitor):
-            same = self.peers.of_client(found.client.client_id)
-            if sum(peer.static_key is None for peer in same) >= MAX_HANDSHAKES_OF_ONE:
-                return refused("busy")
-        return found
+        return self._look_at(found) if isinstance(found, Visitor) else found
+
+    def _look_at(self, visitor: Visitor) -> Visitor | Refused:
+        """Decide whether a known client may begin a handshake, and how long its frames may be."""
+        client, floor = visitor.client, self.config.min_protocol_version
+        pinned = self.keys.pinned_key(client)
+        if not greeting.can_join(client, floor, pinned):
+            return refused("no_password")
+        same = self.peers.of_client(client.client_id)
+        if sum(peer.static_key is None for peer in same) >= MAX_HANDSHAKES_OF_ONE:
+            return refused("busy")
+        return replace(visitor, max_frame_bytes=greeting.max_frame_bytes(client, floor, pinned))
 
     def turn_away(self, conn: Connection, refusal: Refused) -> None:
         """Refuse a connection that has no peer."""
@@ -202,25 +215,39 @@ class Hub:
     def connect(self, conn: Connection, visitor: Visitor) -> Peer:
         """Take in a connection and greet it; it can do nothing but the handshake yet."""
         client, now = visitor.client, self.clocks.monotonic()
-        pinned = self.keys.pinned_key(client)
-        node_id = self.identity.node_id
         # Random, so that a replayed KKpsk0 message 1 never fits the prologue.
         peer_id = self.peers.peer_id_for(client, visitor.useragent, str(uuid4()))
-        offer = hub_offer(
-            binarize=self.config.binarize,
-            encodings=self.config.allowed_encodings,
-            ciphers=self.config.allowed_ciphers,
-            pinned=pinned is not None,
-        )
-        hello = {"pubkey": node_id, "peer": peer_id, "node_id": node_id}
-        psk = self.keys.stored_psk(client)
-        terms = HubTerms(hello, offer, self.identity.noise_key, pinned, psk, budget=self._parts_budget)
-        link = Link.hub(terms, now)
+        link = Link.hub(self._terms(client, peer_id), now)
         peer = self.peers.new_peer(conn, link, client, visitor.useragent)
         peer.peer_id, peer.active_at = peer_id, now
         self._handshaking.add(peer)
         self._flush(peer)
         return peer
+
+    def _terms(self, client: Client, peer_id: str) -> HubTerms:
+        """Return what the link of a new connection starts from."""
+        config, node_id = self.config, self.identity.node_id
+        encodings, ciphers = config.allowed_encodings, config.allowed_ciphers
+        pinned = self.keys.pinned_key(client)
+        older = greeting.older_versions(client, config.min_protocol_version, pinned)
+        terms = HubTerms(
+            {"pubkey": node_id, "peer": peer_id, "node_id": node_id},
+            hub_offer(
+                binarize=config.binarize,
+                encodings=encodings,
+                ciphers=ciphers,
+                pinned=pinned is not None,
+                older=older,
+            ),
+            self.identity.noise_key,
+            pinned,
+            self.keys.stored_psk(client),
+            budget=self._parts_budget,
+        )
+        if older is None:
+            return terms
+        legacy, crypto_key = greeting.legacy_terms(client, older, encodings, ciphers, self.identity.rsa_key)
+        return replace(terms, floor=older.floor, legacy=legacy, crypto_key=crypto_key)
 
     def receive(self, peer: Peer, frame: bytes | str) -> None:
         """Take one frame of a connection."""
@@ -250,14 +277,17 @@ class Hub:
             peer.conn.send(frames)
 
     def _key_needed(self, peer: Peer, event: KeyNeeded) -> None:
+        if event.compute is not None:
+            self._spawn(self._derive(peer, self.keys.compute(peer.client, event.compute)))
+            return
         psk = self.keys.stored_psk(peer.client)  # another connection of this client may have derived it
         if psk is None:
-            self._spawn(self._derive(peer))
+            self._spawn(self._derive(peer, self.keys.derive(peer.client)))
         else:
             self._handle(peer, peer.link.key_derived(psk, self.clocks.monotonic()))
 
-    async def _derive(self, peer: Peer) -> None:
-        result = await self.keys.derive(peer.client)
+    async def _derive(self, peer: Peer, derivation: Awaitable[bytes | Refused]) -> None:
+        result = await derivation
         if peer.ended:
             return
         if isinstance(result, Refused):
@@ -269,6 +299,11 @@ class Hub:
         self._handshaking.discard(peer)
         peer.static_key = event.remote_key
         pinned = self.keys.pinned_key(peer.client)
+        if event.version < PROTOCOL_V3:
+            log.info("%s speaks protocol v%d (%s)", peer.client.name, event.version, event.pattern)
+            if pinned is not None:  # another device was first, while this one's key was being made
+                self._end(peer, refused("protocol_too_old"))
+            return
         if not self.keys.pin(peer.client, event.remote_key):
             self._end(peer, refused("client_key_mismatch"))
         elif pinned is None:
@@ -402,7 +437,7 @@ class Hub:
             self._send(peer, HiveMessage(HiveMessageType.BUS, payload))
 
     def _status(self, message: Message) -> None:
-        self.agent.emit(bus_events.status(message))
+        self.agent.emit(bus_events.status(message, self.ready))
 
     # last_seen
 

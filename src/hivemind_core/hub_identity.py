@@ -30,6 +30,8 @@ class HubIdentity:
     noise_key: bytes = field(repr=False)
     """Its X25519 private key, 32 raw bytes."""
     site_id: str | None = None
+    rsa_key: str | None = field(default=None, repr=False)
+    """Its RSA private key as PEM, for protocol v1; None where it cannot be read."""
 
 
 def load_identity() -> HubIdentity:
@@ -50,7 +52,16 @@ def load_identity() -> HubIdentity:
             f"The hub's identity {path} has no usable RSA key. Put back {identity.private_key}: without it every"
             " satellite would have to be joined anew."
         )
-    return HubIdentity(public, noise, identity.site_id)
+    return HubIdentity(public, noise, identity.site_id, _rsa_key(Path(identity.private_key)))
+
+
+def _rsa_key(path: Path) -> str | None:
+    """Return the private key; the hub needs it for protocol v1 only and starts without it."""
+    try:
+        return path.read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        log.warning("the hub's RSA key %s cannot be read (%s): protocol v1 cannot be served", path, error)
+        return None
 
 
 def _begin(identity: NodeIdentity, folder: Path) -> None:

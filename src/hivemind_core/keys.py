@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 DerivePsk = Callable[[str, str], bytes]
 KEY_BYTES = 32
+MAX_JUDGED = 10_000
 
 
 def psk_binding(node_id: str, password: str) -> str:
@@ -47,16 +48,16 @@ def _key_in(metadata: Mapping[str, Any], name: str) -> bytes | None:
 class ClientKeys:
     """See the module."""
 
-    def __init__(
-        self, config: Config, node_id: str, db: ClientDatabase, workers: Workers, derive: DerivePsk
-    ) -> None:
-        self._config = config
+    def __init__(self, config: Config, node_id: str, db: ClientDatabase, workers: Workers, derive: DerivePsk) -> None:
+        self.config = config
         self._node_id = node_id
         self._db = db
         self._workers = workers
         self._derive = derive
         self._pins: dict[tuple[int, str], bytes] = {}
         """Pins that do not stand in their rows yet."""
+        self._judged: dict[tuple[str, float], bool] = {}
+        """Passwords (as digests) and bounds -> whether they are strong enough."""
         self._deriving: dict[tuple[int, str, str], asyncio.Task[bytes | Refused]] = {}
 
     def _now(self, client: Client) -> Client:
@@ -85,17 +86,33 @@ class ClientKeys:
 
     async def _derive_once(self, client: Client) -> bytes | Refused:
         password = client.password or ""
-        if not client.metadata.get("allow_weak_password") and self._config.runtime_password_strength_check:
-            strong = await self._workers.database(is_strong, password, self._config.min_password_bits)
-            if not strong:
-                return refused("weak_password")
-        try:
-            psk = await self._workers.derive(self._derive, password, self._node_id)
-        except Busy:
-            return refused("busy")
+        psk = await self.compute(client, lambda: self._derive(password, self._node_id))
+        if isinstance(psk, Refused):
+            return psk
         kept = {"noise_psk": psk.hex(), "noise_psk_for": psk_binding(self._node_id, password)}
         await self._patch(client, kept)
         return psk
+
+    async def compute(self, client: Client, how: Callable[[], bytes]) -> bytes | Refused:
+        """Do the slow part of a handshake off the loop, unless the client's password is too weak for it."""
+        if client.password and not await self._is_strong_enough(client, client.password):
+            return refused("weak_password")
+        try:
+            return await self._workers.derive(how)
+        except Busy:
+            return refused("busy")
+
+    async def _is_strong_enough(self, client: Client, password: str) -> bool:
+        """Judge a password once, not with every connection."""
+        bits = self.config.min_password_bits
+        if client.metadata.get("allow_weak_password") or not self.config.runtime_password_strength_check:
+            return True
+        judged = (psk_binding(self._node_id, password), bits)
+        if judged not in self._judged:
+            if len(self._judged) >= MAX_JUDGED:
+                self._judged.clear()
+            self._judged[judged] = await self._workers.database(is_strong, password, bits)
+        return self._judged[judged]
 
     def stop(self) -> None:
         """Derive nothing more."""

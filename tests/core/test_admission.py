@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hivemind_bus_client.link import Refused
+from hivemind_core.greeting import MAX_LEGACY_FRAME_BYTES
 from hivemind_core.admission import Visitor, parse_token
 from hivemind_core.clients import Client
 from hivemind_core.storage import StorageError
@@ -41,7 +42,7 @@ async def test_whose_key_it_is() -> None:
     async with MemoryHive() as hive:
         row = hive.add_client("kitchen")
         found = await hive.hub.identify(token(f"ua:{row.api_key}"))
-        assert found == Visitor(row, "ua")
+        assert found == Visitor(row, "ua", MAX_LEGACY_FRAME_BYTES)
         bare = hive.add_client("bare", password=None)
         for text, code in (
             ("nonsense", "invalid_authorization"),
@@ -62,7 +63,7 @@ async def test_a_client_added_by_another_process_is_known_at_once() -> None:
         elsewhere = ClientDatabase(SQLiteStore(hive.db.store.path))  # type: ignore[attr-defined]
         row = elsewhere.add(Client(0, "fresh-key", "fresh", password="p"))
         elsewhere.close()
-        assert await hive.hub.identify(token("ua:fresh-key")) == Visitor(row, "ua")
+        assert await hive.hub.identify(token("ua:fresh-key")) == Visitor(row, "ua", MAX_LEGACY_FRAME_BYTES)
 
 
 async def test_a_database_that_fails_never_looks_like_an_unknown_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,4 +112,4 @@ async def test_who_asks_while_a_look_is_under_way_gets_a_later_one(monkeypatch: 
         newcomer = asyncio.ensure_future(hive.hub.identify(token("ua:just-added")))
         gate.set()
         assert isinstance(await stranger, Refused)
-        assert await newcomer == Visitor(row, "ua")
+        assert await newcomer == Visitor(row, "ua", MAX_LEGACY_FRAME_BYTES)

@@ -5,6 +5,7 @@ Rows about the routing verbs, and those that need a socket, are tested where tho
 
 from __future__ import annotations
 
+from pathlib import Path
 import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -55,7 +56,8 @@ def body_of(sent: Any) -> bytes:
 
 @pytest.fixture
 async def hive() -> AsyncIterator[MemoryHive]:
-    async with MemoryHive() as running:
+    floor = Config(Path("server.json"), runtime_password_strength_check=False, min_protocol_version=3)
+    async with MemoryHive(floor) as running:
         yield running
 
 

@@ -1,0 +1,51 @@
+"""Which protocol versions a client of the database may speak, and what its link starts from (docs/protocol.md 7.1, 8).
+
+v3 is preferred. The password handshake is for rows with a password, RSA for rows without one, the pre-shared key for
+rows that hold one; none is served below the floor (`min_protocol_version`), nor to a row that has met v3 before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hivemind_bus_client.legacy import PASSWORD, PRE_SHARED, RSA, VERSIONS, HubLegacyTerms, OlderOffer, is_crypto_key
+
+from .clients import Client
+
+MAX_FRAME_BYTES = 65_536
+"""Frames of protocol v3 never exceed 65,535 bytes, those of a handshake neither."""
+MAX_LEGACY_FRAME_BYTES = 10 * 1024 * 1024
+"""Below v3 a message is one frame (docs/protocol.md 5.3)."""
+
+
+def older_versions(client: Client, floor: int, pinned: bytes | None) -> OlderOffer | None:
+    """Return what to offer a client that may not speak v3; None where there is only v3 for it."""
+    if pinned is not None:
+        return None
+    offer = OlderOffer(floor, bool(client.password), is_crypto_key(client.metadata.get("crypto_key")) and floor == 0)
+    best = PASSWORD if offer.password else RSA
+    return offer if floor <= VERSIONS[best] or offer.crypto_key else None
+
+
+def can_join(client: Client, floor: int, pinned: bytes | None) -> bool:
+    """Tell whether there is any protocol version that a client's row can be used with; v3 needs a password."""
+    return bool(client.password) or older_versions(client, floor, pinned) is not None
+
+
+def max_frame_bytes(client: Client, floor: int, pinned: bytes | None) -> int:
+    """Return how long a frame of a client may be."""
+    return MAX_FRAME_BYTES if older_versions(client, floor, pinned) is None else MAX_LEGACY_FRAME_BYTES
+
+
+def legacy_terms(
+    client: Client, older: OlderOffer, encodings: tuple[str, ...], ciphers: tuple[str, ...], rsa_key: Any
+) -> tuple[HubLegacyTerms, str | None]:
+    """Return what the handshakes below v3 start from, and the pre-shared key of v0 where it may be used."""
+    terms = HubLegacyTerms(
+        encodings=encodings,
+        ciphers=ciphers,
+        password=client.password or None,
+        rsa_key=rsa_key if older.floor <= VERSIONS[RSA] else None,
+    )
+    crypto_key = client.metadata["crypto_key"] if older.crypto_key and older.floor <= VERSIONS[PRE_SHARED] else None
+    return terms, crypto_key
