@@ -21,6 +21,7 @@ from .legacy_crypto import (
     open_secret,
     or_nothing,
     password_envelope,
+    public_pem,
     seal_secret,
     session_key,
     xor,
@@ -201,8 +202,6 @@ class ClientLegacyTerms:
     password: str = field(default="", repr=False)
     rsa_key: Any = field(default=None, repr=False)
     """The own private key, as PEM or as an object."""
-    rsa_pem: str = ""
-    """The own public key."""
     random: Callable[[int], bytes] = secrets.token_bytes
 
 
@@ -269,7 +268,7 @@ class ClientRsa(_Client):
     pattern = RSA
 
     def _opening(self) -> dict[str, Any]:
-        return {"pubkey": self._terms.rsa_pem}
+        return {"pubkey": public_pem(self._terms.rsa_key)}
 
     def _computation(self, envelope: object) -> Compute:
         return partial(or_nothing, open_secret, envelope, self._terms.rsa_key, self._terms.hub_pem)

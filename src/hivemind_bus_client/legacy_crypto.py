@@ -101,6 +101,17 @@ def open_secret(envelope: object, client_key: Any, hub_pem: str) -> bytes:
     return secret
 
 
+def public_pem(key: Any) -> str:
+    """Return the public half of a private key, as the wire wants it. Raises HiveMindException for one that is none."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    try:
+        public = _private(key).public_key()
+    except (TypeError, ValueError, AttributeError) as error:
+        raise HiveMindException(f"not an RSA key: {error}") from None
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii").strip()
+
+
 def or_nothing(compute: Callable[..., str | bytes], *arguments: Any) -> bytes:
     """Run slow work whose failure is the peer's doing; an empty result says that it failed."""
     try:

@@ -197,11 +197,10 @@ class ClientSide(Side):
     ) -> Exchange | Established | None:
         """Begin an exchange of an older version, where the hub offers it and we have what it needs."""
         t, with_password = self._terms, offer.get("password") is True
-        pem = str(self.hello.get("pubkey") or "") if self.hello else ""
         if kind == legacy.PRE_SHARED and offer.get("preshared_key") is True and legacy.is_crypto_key(t.crypto_key):
             return legacy.pre_shared(t.crypto_key or "", binarize=binarize, proven=True)
         terms = ClientLegacyTerms(
-            str(hello.get("pubkey") or ""), binarize, password=t.password or "", rsa_key=t.rsa_key, rsa_pem=pem
+            str(hello.get("pubkey") or ""), binarize, password=t.password or "", rsa_key=t.rsa_key
         )
         if kind == legacy.PASSWORD and with_password and t.password:
             return ClientPassword(terms)

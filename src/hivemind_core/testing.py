@@ -138,6 +138,8 @@ class MemorySatellite:
         self.session = {"session_id": random_secret(), **(session or {})}
         self.static_key = generate_static_key()
         self.pinned_key: bytes | None = None
+        self.older: dict[str, Any] = {}
+        """Keyword arguments of `ClientTerms` that let it speak protocols below v3."""
         self.messages: list[HiveMessage] = []
         self.events: list[Event] = []
         self.refused: Refused | None = None
@@ -156,7 +158,8 @@ class MemorySatellite:
         self.events.extend(events)
         for event in events:
             if isinstance(event, KeyNeeded):
-                self._follow(self.link.key_derived(quick_psk(self._password, event.node_id), self._hive.clock()))
+                key = event.compute() if event.compute else quick_psk(self._password, event.node_id)
+                self._follow(self.link.key_derived(key, self._hive.clock()))
             elif isinstance(event, Received):
                 self.messages.append(event.message)
             elif isinstance(event, Refused):
@@ -204,12 +207,14 @@ class MemorySatellite:
 class MemoryHive:
     """A hub with a temporary SQLite database and any number of satellites; an async context manager."""
 
-    def __init__(self, config: Config | None = None, policies: PolicyChain | None = None) -> None:
+    def __init__(
+        self, config: Config | None = None, policies: PolicyChain | None = None, *, identity: HubIdentity | None = None
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="memory-hive-")
         self.clock = FakeClock()
         self.agent = RecordingAgent()
         self.db = ClientDatabase(SQLiteStore(Path(self._folder.name) / "clients.db"))
-        self.identity = HubIdentity(f"memory hub {random_secret()}", generate_static_key())
+        self.identity = identity or HubIdentity(f"memory hub {random_secret()}", generate_static_key())
         self.hub = Hub(
             config or Config(path=Path(self._folder.name) / "server.json", runtime_password_strength_check=False),
             self.identity,
@@ -233,22 +238,29 @@ class MemoryHive:
 
     def add_client(self, name: str, **columns: Any) -> Client:
         """Add a client with the default role; name columns to change it."""
-        fresh = Client(0, random_secret(), name, password=random_secret(), allowed_types=ROLES[DEFAULT_ROLE])
+        fresh = Client(0, random_secret(), name, password=random_secret(), allowed_types=ROLES[DEFAULT_ROLE].types)
         return self.db.add(replace(fresh, **columns))
 
     async def join(
-        self, name: str, *, client: Client | None = None, password: str | None = None, **session: Any
+        self,
+        name: str,
+        *,
+        client: Client | None = None,
+        password: str | None = None,
+        older: Mapping[str, Any] | None = None,
+        **session: Any,
     ) -> MemorySatellite:
         """Connect a satellite and run the handshake; see its `refused` and `closed` when it fails."""
         row = client or self.add_client(name)
         satellite = MemorySatellite(self, password or row.password or "", session)
+        satellite.older = dict(older or {})
         await self.connect(satellite, row, name)
         return satellite
 
     async def connect(self, satellite: MemorySatellite, row: Client, name: str) -> None:
         """Connect a satellite, again where it was connected before."""
         hello = {"pubkey": None, "session": satellite.session, "site_id": satellite.session.get("site_id")}
-        terms = ClientTerms(satellite.static_key, hello, pinned_key=satellite.pinned_key)
+        terms = ClientTerms(satellite.static_key, hello, pinned_key=satellite.pinned_key, **satellite.older)
         satellite.link, satellite.closed, satellite.refused = Link.client(terms, self.clock()), None, None
         satellite.peer = self.hub.connect(MemoryConnection(satellite), Visitor(row, name))
         await self.settle()
