@@ -16,8 +16,8 @@ BUS_CLIENT_PURE = """
     message noise parts reconnect refusals serialization sides text_encodings topics topology trust version
 """
 CORE_PURE = """
-    bus_events bus_frames clients config_values environment fairness greeting known_keys peers policy proxies roles routing
-    sessions
+    bus_events bus_frames client_metadata clients config_values environment fairness greeting known_keys peers
+    policy proxies roles routing sessions
 """
 PURE_MODULES = {
     *(f"hivemind_bus_client.{name}" for name in BUS_CLIENT_PURE.split()),

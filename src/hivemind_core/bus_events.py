@@ -43,9 +43,9 @@ def send_error(context: Mapping[str, Any], peer_id: object) -> Message:
     return Message("hive.client.send.error", data, dict(context))
 
 
-def status(request: Message) -> Message:
-    """Answer ``mycroft.HiveMind.is_alive`` and its kin."""
-    return request.response({"status": True})
+def status(request: Message, ready: bool) -> Message:
+    """Answer ``mycroft.HiveMind.is_alive`` and its kin: alive it is, if it answers; ready once satellites can come."""
+    return request.response({"status": ready or request.msg_type.endswith(".is_alive")})
 
 
 def denial(peer_id: str, deny: Deny) -> HiveMessage:

@@ -1,22 +1,26 @@
 """Configuration: ``server.json`` and the environment, read once into one frozen `Config`. Nothing is ever written.
 
-What is looked up, in this order: the command line, the file, the environment, the defaults. Keys that nothing here
-reads stay in `Config.raw` and are otherwise ignored.
+What counts, in this order: the command line, the environment, the file, the defaults. The variables that released hubs
+read, too, come after the file, as there (see `environment`). Keys that nothing here reads stay in `Config.raw`.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-log = logging.getLogger(__name__)
+from . import environment, proxies
+from .config_values import ConfigError as ConfigError
+from .config_values import Values
+from .environment import LOG_LEVELS, OVOS_AGENT
+from .environment import WEBSOCKET_MODULE as WEBSOCKET_MODULE
+from .known_keys import remarks
+from .proxies import TrustedProxies
 
 ENCODINGS = (
     "JSON-B64",
@@ -28,15 +32,10 @@ ENCODINGS = (
     "JSON-HEX",
 )
 CIPHERS = ("CHACHA20-POLY1305", "AES-GCM")
-WEBSOCKET_MODULE = "hivemind-websocket-plugin"
-OVOS_AGENT = "hivemind-ovos-agent-plugin"
 DEFAULT_AGENT = "auto"
 SQLITE_MODULE = "hivemind-sqlite-db-plugin"
-DISABLE_PASSWORD_CHECK = "HIVEMIND_DISABLE_PASSWORD_STRENGTH_CHECK"
-PING_VARIABLES = {
-    "websocket_ping_interval": "HIVEMIND_WEBSOCKET_PING_INTERVAL",
-    "websocket_ping_timeout": "HIVEMIND_WEBSOCKET_PING_TIMEOUT",
-}
+NEWEST_PROTOCOL = 3
+DEFAULT_MIN_PROTOCOL = 2
 
 DEFAULTS: dict[str, Any] = {
     "binarize": False,
@@ -44,7 +43,7 @@ DEFAULTS: dict[str, Any] = {
     "allowed_ciphers": list(CIPHERS),
     "min_password_bits": 40,
     "runtime_password_strength_check": True,
-    "min_protocol_version": 3,
+    "min_protocol_version": DEFAULT_MIN_PROTOCOL,
     "agent_protocol": {"module": DEFAULT_AGENT, OVOS_AGENT: {"host": "127.0.0.1", "port": 8181}},
     "binary_protocol": {"module": None},
     "presence": {"enabled": True, "name": "HiveMind-Node", "zeroconf": True, "upnp": False},
@@ -58,22 +57,55 @@ DEFAULTS: dict[str, Any] = {
         "ssl": False,
         "self_signed": True,
     },
-    "network_protocol": {WEBSOCKET_MODULE: {"host": "0.0.0.0", "port": 5678, "ssl": False}},
+    "network_protocol": {WEBSOCKET_MODULE: {}},
     "policy": {"chain": [{"module": "hivemind-ovos-agent-policy"}]},
     "ping_flood_interval": 30,
     "last_seen_update_interval": 60,
+    "log_level": "INFO",
     "database": {"module": SQLITE_MODULE, SQLITE_MODULE: {"name": "clients", "subfolder": "hivemind-core"}},
     "utterance_transformers": {},
     "metadata_transformers": {},
     "dialog_transformers": {},
 }
+WEBSOCKET_DEFAULTS: dict[str, Any] = {
+    "host": "0.0.0.0",
+    "port": 5678,
+    "ssl": False,
+    "cert_name": "hivemind",
+    "websocket_ping_interval": 30.0,
+    "websocket_ping_timeout": 20.0,
+    "trusted_proxy_cidrs": [],
+    "trusted_client_ip_headers": proxies.DEFAULT_HEADERS,
+}
 _FILLED = ("agent_protocol", "binary_protocol", "database", "policy", "upstream")
-"""Blocks whose missing keys are filled from the defaults. The keys of the others say what is wanted."""
-_TRUE = frozenset({"1", "true", "yes", "on"})
+"""Blocks whose missing keys are filled from the defaults. The keys of `network_protocol` say which transports run."""
+
+LIVE_KEYS = (
+    "binarize",
+    "allowed_encodings",
+    "allowed_ciphers",
+    "min_password_bits",
+    "runtime_password_strength_check",
+    "min_protocol_version",
+)
+"""Keys, and fields of `Config`, that a running hub takes over for its next connections."""
 
 
-class ConfigError(Exception):
-    """The configuration cannot be used; the text names the file, what is wrong and what to do."""
+@dataclass(frozen=True)
+class CertificateFiles:
+    """A TLS certificate and its private key, as PEM."""
+
+    folder: Path
+    name: str = "hivemind"
+
+    @property
+    def certificate(self) -> Path:
+        """The certificate, with those that vouch for it after it."""
+        return self.folder / f"{self.name}.crt"
+
+    @property
+    def key(self) -> Path:
+        return self.folder / f"{self.name}.key"
 
 
 @dataclass(frozen=True)
@@ -87,6 +119,20 @@ class WebSocketConfig:
     """Seconds between pings of a silent connection; 0 sends none."""
     ping_timeout_s: float = 20.0
     """Seconds to wait for the pong before the connection is cut."""
+    tls: CertificateFiles | None = None
+    """The certificate to serve with; None serves without TLS."""
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
+
+    @property
+    def scheme(self) -> str:
+        """How its addresses begin: ``ws`` or ``wss``."""
+        return "wss" if self.tls else "ws"
+
+    def dialled_as(self, host: str) -> str:
+        """Return a host as a satellite must be told it: with ``wss://`` where that is needed."""
+        if not self.tls:
+            return host
+        return f"wss://[{host}]" if ":" in host else f"wss://{host}"
 
 
 @dataclass(frozen=True)
@@ -97,6 +143,8 @@ class Config:
     """Where the file is, or would be."""
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The effective document, as `print-config` shows it."""
+    overrides: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What the command line said, a part of the same document."""
     binarize: bool = False
     allowed_encodings: tuple[str, ...] = ENCODINGS
     allowed_ciphers: tuple[str, ...] = CIPHERS
@@ -104,17 +152,21 @@ class Config:
     """What a password must resist, in bits; 0 accepts any."""
     runtime_password_strength_check: bool = True
     """Whether a client with a weak password is refused when it connects, too."""
-    min_protocol_version: int = 3
+    min_protocol_version: int = DEFAULT_MIN_PROTOCOL
+    """The oldest handshake that is accepted: 3 Noise, 2 password, 1 RSA, 0 pre-shared key."""
     websocket: WebSocketConfig = WebSocketConfig()
     agent_module: str = DEFAULT_AGENT
     agent: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The agent's own settings."""
     database_module: str = SQLITE_MODULE
+    database_is_open: bool = False
+    """Nobody named a database: clients that are stored already decide which it is."""
     database: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The client database's own settings."""
     policy_chain: tuple[Mapping[str, Any], ...] = ()
     """Objects with a `module`, and perhaps `config` and `optional`."""
     last_seen_update_interval_s: float = 60.0
+    log_level: str = "INFO"
 
 
 def _xdg(variable: str, fallback: str, environ: Mapping[str, str]) -> Path:
@@ -144,25 +196,27 @@ def load_config(
 ) -> Config:
     """Read the configuration and fill in defaults, in memory only. Raises ConfigError.
 
-    A missing file means defaults, unless it was named. `overrides` is a document like the file's that wins over it.
+    A missing file means defaults, unless it was named, by `path` or by HIVEMIND_CONFIG. `overrides` is a document like
+    the file's that wins over everything.
     """
-    where = path or default_path(environ)
-    given = _merged(_read(where, named=path is not None), overrides or {})
-    return _Reader(where, _filled(given), environ).config()
+    named = path or (Path(environ[environment.CONFIG]) if environ.get(environment.CONFIG) else None)
+    where = named or default_path(environ)
+    given = _merged(_read(where, named=named is not None), environment.document(environ, wins=True))
+    given = _merged(given, overrides or {})
+    effective = _filled(given, environment.document(environ, wins=False), data_dir(environ))
+    config = _config(Values(str(where), effective), where, effective)
+    return replace(config, overrides=overrides or {}, database_is_open=given.get("database") is None)
 
 
 def check_transports(config: Config) -> None:
-    """Raise ConfigError where `network_protocol` asks for what this hub does not serve."""
-    named = [name for name in config.raw.get("network_protocol", {}) if name != "module"]
-    if WEBSOCKET_MODULE not in named:
+    """Raise ConfigError where `network_protocol` enables none of the transports this hub serves."""
+    if WEBSOCKET_MODULE not in config.raw.get("network_protocol", {}):
         raise ConfigError(f"{config.path}: `network_protocol` enables no transport; add `{WEBSOCKET_MODULE}` to it.")
-    if (config.raw["network_protocol"][WEBSOCKET_MODULE] or {}).get("ssl"):
-        raise ConfigError(
-            f"{config.path}: `network_protocol.{WEBSOCKET_MODULE}.ssl` is on, and this hub serves no TLS by itself."
-            " Set it to false; every session is encrypted all the same, and a reverse proxy can add TLS."
-        )
-    for other in set(named) - {WEBSOCKET_MODULE}:
-        log.warning("%s: this hub does not serve the transport %s", config.path, other)
+
+
+def warnings(config: Config) -> Iterator[str]:
+    """Say what in the file has no effect: keys that nothing reads, and what this hub does not serve."""
+    return (f"{config.path}: {remark}" for remark in remarks(config.raw))
 
 
 def _read(path: Path, *, named: bool) -> dict[str, Any]:
@@ -194,131 +248,91 @@ def _parse(text: str, path: Path) -> Any:
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document in which what `over` says counts; a null of the base is as if absent."""
     merged = dict(base)
     for key, value in over.items():
         below = base.get(key)
-        merged[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+        if isinstance(value, Mapping) and (below is None or isinstance(below, dict)):
+            merged[key] = _merged(below or {}, value)
+        else:
+            merged[key] = value
     return merged
 
 
-def _filled(given: Mapping[str, Any]) -> dict[str, Any]:
+def _filled(given: Mapping[str, Any], open_ends: Mapping[str, Any], data: Path) -> dict[str, Any]:
+    """Fill in what was not given; `open_ends` is what the environment says where the file says nothing."""
     effective = deepcopy(DEFAULTS | {key: value for key, value in given.items() if value is not None})
     for name in _FILLED:
         if isinstance(effective[name], dict):
             effective[name] = deepcopy(DEFAULTS[name]) | effective[name]
-    policy = effective["policy"]
-    if isinstance(policy, dict) and policy.pop("fail_open", None) is not None:
-        log.warning("`policy.fail_open` is ignored: a policy that fails refuses")
+    _fill_websocket(effective["network_protocol"], open_ends, data)
     return effective
 
 
-class _Reader:
-    """Takes values out of the document and says which key is wrong where one is."""
-
-    def __init__(self, path: Path, document: dict[str, Any], environ: Mapping[str, str]) -> None:
-        self._path = path
-        self._document = document
-        self._environ = environ
-
-    def config(self) -> Config:
-        websocket = self._websocket()  # first: it adds to the document what the environment says
-        agent_module, agent = self._module("agent_protocol")
-        database_module, database = self._module("database")
-        disabled = self._environ.get(DISABLE_PASSWORD_CHECK, "").lower() in _TRUE
-        return Config(
-            path=self._path,
-            raw=self._document,
-            binarize=self._flag("binarize"),
-            allowed_encodings=self._names("allowed_encodings", ENCODINGS) or ENCODINGS,
-            allowed_ciphers=self._names("allowed_ciphers", CIPHERS) or ("AES-GCM",),
-            min_password_bits=self._number("min_password_bits"),
-            runtime_password_strength_check=self._flag("runtime_password_strength_check") and not disabled,
-            min_protocol_version=self._whole("min_protocol_version", 3),
-            websocket=websocket,
-            agent_module=agent_module,
-            agent=agent or self._object("agent_protocol", OVOS_AGENT),
-            database_module=database_module,
-            database=database,
-            policy_chain=self._chain(),
-            last_seen_update_interval_s=self._number("last_seen_update_interval"),
-        )
-
-    def _get(self, keys: tuple[str, ...], expected: str, fits: Callable[[Any], bool], default: Any = None) -> Any:
-        """Return the value at a path of keys. Absent or null is the default; without one, that is wrong, too."""
-        value: Any = self._document
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        value = default if value is None else value
-        if not fits(value):
-            raise ConfigError(f"{self._path}: `{'.'.join(keys)}` must be {expected}, not {json.dumps(value)[:60]}.")
-        return value
-
-    def _flag(self, *keys: str) -> bool:
-        return bool(self._get(keys, "true or false", lambda value: isinstance(value, bool)))
-
-    def _number(self, *keys: str, default: float | None = None) -> float:
-        return float(self._get(keys, "a number, zero or more", _is_number, default))
-
-    def _whole(self, key: str, most: int) -> int:
-        return int(self._get((key,), f"a whole number from 0 to {most}", lambda value: _is_whole(value, most)))
-
-    def _object(self, *keys: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._get(keys, "an object", lambda value: isinstance(value, dict), {})
-        return found
-
-    def _names(self, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
-        def fits(value: Any) -> bool:
-            return isinstance(value, list) and all(name in known for name in value)
-
-        return tuple(self._get((key,), f"an array of names out of {', '.join(known)}", fits, []))
-
-    def _module(self, key: str) -> tuple[str, dict[str, Any]]:
-        self._object(key)
-        module = self._get((key, "module"), "a name", lambda value: isinstance(value, str), DEFAULTS[key]["module"])
-        return module, self._object(key, module)
-
-    def _websocket(self) -> WebSocketConfig:
-        self._object("network_protocol")
-        block = self._object("network_protocol", WEBSOCKET_MODULE)
-        for key, variable in PING_VARIABLES.items():
-            if variable in self._environ and block.get(key) is None:
-                block[key] = self._seconds(variable)
-        path, plain = ("network_protocol", WEBSOCKET_MODULE), WebSocketConfig()
-        return WebSocketConfig(
-            self._get((*path, "host"), "an address", lambda value: isinstance(value, str) and value != "", plain.host),
-            self._get((*path, "port"), "a port number", lambda value: _is_whole(value, 65535), plain.port),
-            self._number(*path, "websocket_ping_interval", default=plain.ping_interval_s),
-            self._number(*path, "websocket_ping_timeout", default=plain.ping_timeout_s),
-        )
-
-    def _seconds(self, variable: str) -> float:
-        try:
-            value = float(self._environ[variable])
-        except ValueError:
-            value = math.nan
-        if not _is_number(value):
-            raise ConfigError(
-                f"The environment variable {variable} must be a number of seconds, not {self._environ[variable]!r}."
-            )
-        return value
-
-    def _chain(self) -> tuple[Mapping[str, Any], ...]:
-        def fits(value: Any) -> bool:
-            return isinstance(value, list) and all(
-                isinstance(item, dict)
-                and isinstance(item.get("module"), str)
-                and isinstance(item.get("config") or {}, dict)
-                for item in value
-            )
-
-        self._object("policy")
-        chain = self._get(("policy", "chain"), 'an array of objects like {"module": NAME}', fits, [])
-        return tuple(chain)
+def _fill_websocket(transports: Any, open_ends: Mapping[str, Any], data: Path) -> None:
+    if not isinstance(transports, dict) or WEBSOCKET_MODULE not in transports:
+        return
+    given = transports[WEBSOCKET_MODULE]
+    if given is not None and not isinstance(given, dict):
+        return
+    defaults = {**deepcopy(WEBSOCKET_DEFAULTS), "cert_dir": str(data / "hivemind")}
+    defaults |= open_ends.get("network_protocol", {}).get(WEBSOCKET_MODULE, {})
+    transports[WEBSOCKET_MODULE] = defaults | {key: value for key, value in (given or {}).items() if value is not None}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+def _config(values: Values, path: Path, document: dict[str, Any]) -> Config:
+    agent_module, agent = _module(values, "agent_protocol")
+    database_module, database = _module(values, "database")
+    values.object("policy")
+    return Config(
+        path=path,
+        raw=document,
+        binarize=values.flag("binarize"),
+        allowed_encodings=values.names("allowed_encodings", ENCODINGS) or ENCODINGS,
+        allowed_ciphers=values.names("allowed_ciphers", CIPHERS) or ("AES-GCM",),
+        min_password_bits=values.number("min_password_bits"),
+        runtime_password_strength_check=values.flag("runtime_password_strength_check"),
+        min_protocol_version=values.whole("min_protocol_version", most=NEWEST_PROTOCOL),
+        websocket=_websocket(values),
+        agent_module=agent_module,
+        agent=agent or values.object("agent_protocol", OVOS_AGENT),
+        database_module=database_module,
+        database=database,
+        policy_chain=values.chain("policy", "chain"),
+        last_seen_update_interval_s=values.number("last_seen_update_interval"),
+        log_level=values.one_of("log_level", LOG_LEVELS),
+    )
 
 
-def _is_whole(value: Any, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+def _module(values: Values, key: str) -> tuple[str, dict[str, Any]]:
+    values.object(key)
+    module = values.get((key, "module"), "a name", lambda value: isinstance(value, str), DEFAULTS[key]["module"])
+    return module, values.object(key, module)
+
+
+def _websocket(values: Values) -> WebSocketConfig:
+    values.object("network_protocol")
+    block = ("network_protocol", WEBSOCKET_MODULE)
+    if not values.object(*block):
+        return WebSocketConfig()
+    return WebSocketConfig(
+        values.text(*block, "host", expected="an address"),
+        values.port(*block, "port"),
+        values.number(*block, "websocket_ping_interval"),
+        values.number(*block, "websocket_ping_timeout"),
+        _tls(values, block),
+        TrustedProxies(
+            values.listed((*block, "trusted_proxy_cidrs"), "networks like 10.0.0.0/8", proxies.networks),
+            values.listed((*block, "trusted_client_ip_headers"), "names of headers", proxies.parts),
+        ),
+    )
+
+
+def _tls(values: Values, block: tuple[str, str]) -> CertificateFiles | None:
+    folder = values.text(*block, "cert_dir", expected="a folder")
+    name = values.get((*block, "cert_name"), "a file name without its ending", _is_file_name)
+    return CertificateFiles(Path(folder).expanduser(), name) if values.flag(*block, "ssl") else None
+
+
+def _is_file_name(value: Any) -> bool:
+    return isinstance(value, str) and value not in ("", ".", "..") and Path(value).name == value

@@ -20,7 +20,8 @@ def first_client(db: ClientDatabase) -> Client:
     for row in db.all():
         if row.name == FIRST_SATELLITE and not row.is_revoked and row.password:
             return row
-    fresh = Client(0, random_secret(), FIRST_SATELLITE, password=random_secret(), allowed_types=ROLES["chat"])
+    types = ROLES["chat"].types
+    fresh = Client(0, random_secret(), FIRST_SATELLITE, password=random_secret(), allowed_types=types)
     return db.add(fresh)
 
 
@@ -32,10 +33,10 @@ def _command(name: str, *arguments: str) -> str:
     return shlex.join([program if beside.exists() else name, *arguments])
 
 
-def welcome(client: Client, port: int, agent: str) -> str:
+def welcome(client: Client, port: int, agent: str, scheme: str = "ws") -> str:
     """Return the text."""
     join = _command(
-        "hivemind-client", "terminal", "--host", "ws://127.0.0.1", "--port", str(port),
+        "hivemind-client", "terminal", "--host", f"{scheme}://127.0.0.1", "--port", str(port),
         "--key", client.api_key, "--password", client.password or "",
     )  # fmt: skip
     add = _command("hivemind-core", "add-client", "--name", "kitchen")
@@ -48,4 +49,4 @@ def welcome(client: Client, port: int, agent: str) -> str:
 
 def greet(hub: Hub, port: int) -> None:
     """Print how to go on."""
-    print(welcome(first_client(hub.db), port, hub.agent.name), flush=True)
+    print(welcome(first_client(hub.db), port, hub.agent.name, hub.config.websocket.scheme), flush=True)

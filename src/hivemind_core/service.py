@@ -16,6 +16,7 @@ from .config import Config, ConfigError
 from .database import open_database
 from .hub import Hub
 from .hub_identity import load_identity
+from .live_config import LiveConfig
 from .plugins import build_policies
 from .storage import StorageError
 from .transports import BindError, Transport
@@ -32,11 +33,13 @@ EXIT_USAGE = 2
 
 
 class Service:
-    """A hub with its transports, started and stopped as one."""
+    """A hub with its transports, started and stopped as one; it is ready while it listens."""
 
     def __init__(self, hub: Hub, transports: Sequence[Transport]) -> None:
         self.hub = hub
+        self.hub.ready = False
         self.transports = list(transports)
+        self._live = LiveConfig(hub.config)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -54,6 +57,7 @@ class Service:
             raise failed[0]
         for unbound in failed:
             log.error("%s", unbound)
+        self.hub.ready = True
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._ticks()), loop.create_task(self._refreshes())]
         # What stands now stays: the collector need not look at it again.
@@ -62,6 +66,7 @@ class Service:
 
     async def stop(self) -> None:
         """Drain: close frames, disconnect events, then everything else."""
+        self.hub.ready = False
         for task in self._tasks:
             task.cancel()
         for transport in self.transports:
@@ -81,8 +86,11 @@ class Service:
             await asyncio.sleep(REFRESH_S)
             try:
                 await self.hub.refresh()
+                changed = await self.hub.workers.database(self._live.look)
+                if changed is not None:
+                    self.hub.reconfigure(changed)
             except Exception:  # top of a task
-                log.exception("the hub could not take in changed clients")
+                log.exception("the hub could not take in changed clients or settings")
 
 
 def build(config: Config) -> Service:

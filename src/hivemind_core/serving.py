@@ -10,10 +10,12 @@ from typing import Any
 
 import click
 
-from .config import WEBSOCKET_MODULE, check_transports
+from .config import WEBSOCKET_MODULE, check_transports, warnings
 from .console import configuration, masked
+from .environment import LOG_LEVELS
 
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+log = logging.getLogger(__name__)
+
 SECRETS = frozenset({"password", "broker_password", "redis_url", "session_redis_url"})
 """Keys of server.json whose texts are not shown unasked."""
 
@@ -24,33 +26,39 @@ CONFIG_OPTION: dict[str, Any] = {
 }
 
 
-
 @click.command()
 @click.option("--host", help="Address to listen at.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen at (default: 5678).")
+@click.option("--ssl/--no-ssl", default=None, help="Serve TLS (wss://), with a certificate made on demand, or not.")
 @click.option("--config", "own_config", **CONFIG_OPTION)
 @click.option("--agent", help="Agent to use instead of the configured one: auto, embedded, builtin, ...")
 @click.option("--quick-start", is_flag=True, help="Make a first client and print how to join it.")
-@click.option("--log-level", type=click.Choice(LOG_LEVELS, case_sensitive=False), default="INFO", show_default=True)
-def listen(own_config: Path | None, quick_start: bool, log_level: str, **given: Any) -> None:
-    """Run the hub until it is told to stop."""
+@click.option("--log-level", type=click.Choice(LOG_LEVELS, case_sensitive=False), help="How much to log.")
+def listen(own_config: Path | None, quick_start: bool, **given: Any) -> None:
+    """Run the hub until it is told to stop.
+
+    What counts, in this order: these options, the environment (HIVEMIND_PORT and others), server.json, the defaults.
+    """
     if own_config is not None:
         click.get_current_context().find_root().params["config_file"] = own_config
-    logging.basicConfig(
-        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
     config = configuration(**_overrides(**given))
     check_transports(config)
+    logging.basicConfig(
+        level=config.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    for warning in warnings(config):
+        log.warning("%s", warning)
     from . import service
 
     raise SystemExit(service.run(config, quick_start=quick_start))
 
 
-def _overrides(host: str | None, port: int | None, agent: str | None) -> dict[str, Any]:
+def _overrides(agent: str | None, log_level: str | None, **websocket: Any) -> dict[str, Any]:
     """Return what the command line says as a part of server.json."""
-    address = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-    overrides: dict[str, Any] = {"network_protocol": {WEBSOCKET_MODULE: address}} if address else {}
-    return overrides | ({"agent_protocol": {"module": agent}} if agent else {})
+    listening = {key: value for key, value in websocket.items() if value is not None}
+    overrides: dict[str, Any] = {"network_protocol": {WEBSOCKET_MODULE: listening}} if listening else {}
+    overrides |= {"agent_protocol": {"module": agent}} if agent else {}
+    return overrides | ({"log_level": log_level} if log_level else {})
 
 
 @click.command("print-config")

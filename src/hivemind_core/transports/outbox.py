@@ -105,5 +105,3 @@ class Outbox:
         if self._drain is not None:
             self._drain.cancel()
             self._drain = None
-
-

@@ -17,15 +17,20 @@ from hivemind_bus_client.refusals import GOING_AWAY, REFUSALS
 from ..admission import Visitor
 from ..config import WebSocketConfig
 from ..fairness import LoopShare
+from ..greeting import MAX_FRAME_BYTES
 from ..hub import Hub
 from ..peers import Peer
+from ..proxies import is_loopback
 from . import BindError
+from .intake import Intake, IntakeServer
 from .outbox import Outbox, run_now
+from .tls import server_context
 
 log = logging.getLogger(__name__)
 
-MAX_FRAME_BYTES = 65_536
-"""Frames of protocol v3 never exceed 65,535 bytes, those of a handshake neither."""
+MAX_TOKEN = 4096
+"""Characters of an authorization token."""
+TLS_WITHIN_S = 10.0
 CLOSE_WITHIN_S = 2.0
 SWEEPS_PER_INTERVAL = 4
 
@@ -33,11 +38,12 @@ SWEEPS_PER_INTERVAL = 4
 class WebSocketConnection:
     """One socket; the hub's `Connection`."""
 
-    def __init__(self, ws: web.WebSocketResponse, request: web.Request) -> None:
-        assert request.transport is not None
-        self.remote = request.remote or "?"
+    def __init__(self, ws: web.WebSocketResponse, intake: Intake, remote: str) -> None:
+        assert intake.transport is not None
+        self.remote = remote
         self._ws = ws
-        self._transport = request.transport
+        self._intake = intake
+        self._transport = intake.transport
         self._outbox = Outbox(ws, self._transport, self._close_for)
         self._closing: asyncio.Task[None] | None = None
         self.heard_at = 0.0
@@ -45,6 +51,15 @@ class WebSocketConnection:
 
     def send(self, frames: list[bytes | str]) -> None:
         self._outbox.send(frames)
+
+    @property
+    def is_counted(self) -> bool:
+        """What it sends is counted: it has no session yet."""
+        return self._intake.is_stranger
+
+    def opened(self) -> None:
+        """It has a session: stop counting what it sends."""
+        self._intake.opened()
 
     def _close_for(self, code: str) -> None:
         row = REFUSALS[code]
@@ -100,15 +115,18 @@ class WebSocketTransport:
     def __init__(self, hub: Hub, config: WebSocketConfig) -> None:
         self._hub = hub
         self._config = config
-        self._runner: web.AppRunner | None = None
+        self._server: IntakeServer | None = None
+        self._listener: asyncio.Server | None = None
         self._connections: set[WebSocketConnection] = set()
         self._pinger: asyncio.Task[None] | None = None
         self._port = config.port
+        self._paths = {"/": self._serve, "/_healthz": self._health}
 
     @property
     def address(self) -> str:
-        """``ws://host:port`` as bound."""
-        return f"ws://{self._config.host}:{self._port}"
+        """``ws://host:port`` as bound, or ``wss://host:port``."""
+        host = self._config.host
+        return f"{self._config.scheme}://{f'[{host}]' if ':' in host else host}:{self._port}"
 
     @property
     def port(self) -> int:
@@ -116,20 +134,18 @@ class WebSocketTransport:
         return self._port
 
     async def start(self) -> None:
-        app = web.Application()
-        app.router.add_get("/", self._serve)
-        app.router.add_get("/_healthz", self._health)
-        # access_log: the query carries access keys. keepalive: a plain request is answered and closed.
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=5.0)
-        await self._runner.setup()
+        loop, config = asyncio.get_running_loop(), self._config
+        context = await asyncio.to_thread(server_context, config.tls, config.host) if config.tls else None
+        tls_timeout = TLS_WITHIN_S if context else None
+        self._server = IntakeServer(self._answer)
         try:
-            site = web.TCPSite(self._runner, self._config.host, self._config.port, backlog=1024)
-            await site.start()
+            self._listener = await loop.create_server(
+                self._server, config.host, config.port, backlog=1024, ssl=context, ssl_handshake_timeout=tls_timeout
+            )
         except OSError as error:
-            await self._runner.cleanup()
             raise BindError(self._why(error)) from None
-        self._port = int(self._runner.addresses[0][1])
-        self._pinger = asyncio.get_running_loop().create_task(self._ping_all())
+        self._port = int(self._listener.sockets[0].getsockname()[1])
+        self._pinger = loop.create_task(self._ping_all())
 
     def _why(self, error: OSError) -> str:
         where = f"{self._config.host}:{self._config.port}"
@@ -140,24 +156,40 @@ class WebSocketTransport:
     async def stop(self) -> None:
         if self._pinger is not None:
             self._pinger.cancel()
+        if self._listener is not None:
+            self._listener.close()
         for connection in list(self._connections):
             connection.close(GOING_AWAY, REFUSALS["shutting_down"].wire_reason)
         await asyncio.gather(*(connection.closed() for connection in list(self._connections)))
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._server is not None:
+            await self._server.shutdown(CLOSE_WITHIN_S)
 
-    async def _health(self, request: web.Request) -> web.Response:
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        intake = request.protocol
+        assert isinstance(intake, Intake)
+        intake.asked()
+        serve = self._paths.get(request.path)
+        answer = await serve(request, intake) if serve else web.Response(status=404)
+        if not isinstance(answer, web.WebSocketResponse):
+            answer.force_close()
+        return answer
+
+    async def _health(self, request: web.BaseRequest, intake: Intake) -> web.Response:
         """204 for this machine's supervisors, nothing for others."""
-        return web.Response(status=204 if request.remote in ("127.0.0.1", "::1") else 404)
+        return web.Response(status=204 if is_loopback(request.remote or "") else 404)
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        ws = web.WebSocketResponse(compress=False, autoping=False, max_msg_size=MAX_FRAME_BYTES)
-        if not ws.can_prepare(request).ok:
+    async def _serve(self, request: web.BaseRequest, intake: Intake) -> web.StreamResponse:
+        if request.method != "GET" or not web.WebSocketResponse().can_prepare(request).ok:
             return web.Response(status=400, text='Can "Upgrade" only to "WebSocket".')
-        found = await self._hub.identify(request.query.get("authorization", ""))
+        remote = self._config.proxies.client_address(
+            request.remote or "?", lambda name: request.headers.getall(name, [])
+        )
+        found = await self._hub.identify(_token(request))
+        size = found.max_frame_bytes if isinstance(found, Visitor) else MAX_FRAME_BYTES
+        ws = web.WebSocketResponse(compress=False, autoping=False, max_msg_size=size)
         await ws.prepare(request)
         _no_delay(request)
-        connection = WebSocketConnection(ws, request)
+        connection = WebSocketConnection(ws, intake, remote)
         self._connections.add(connection)
         try:
             await self._converse(ws, connection, found)
@@ -189,6 +221,8 @@ class WebSocketTransport:
             kind = message.type
             if kind is WSMsgType.BINARY or kind is WSMsgType.TEXT:
                 receive(peer, message.data)
+                if connection.is_counted and peer.link.is_open:
+                    connection.opened()
             elif kind is WSMsgType.PING:
                 connection.pong(message.data)
             elif kind is not WSMsgType.PONG:
@@ -215,11 +249,15 @@ class WebSocketTransport:
                     connection.cut()
 
 
-def _no_delay(request: web.Request) -> None:
+def _token(request: web.BaseRequest) -> str:
+    """Return the authorization token; an ambiguous or overlong one reads as none (docs/protocol.md 5.1)."""
+    given = request.query.getall("authorization", [])
+    return given[0] if len(given) == 1 and len(given[0]) <= MAX_TOKEN else ""
+
+
+def _no_delay(request: web.BaseRequest) -> None:
     """Send small frames at once; and let a dead peer's socket go without lingering."""
     assert request.transport is not None
     sock = request.transport.get_extra_info("socket")
     if sock is not None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-

@@ -1,0 +1,118 @@
+"""What strangers may make the hub hold: bytes and sockets of connections that have no session yet.
+
+aiohttp fixes the size of a frame when a connection is upgraded, by the access key it brings; but an access key proves
+nothing. So what such a connection sends is counted as it comes off the socket, until its session opens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from aiohttp import web
+
+log = logging.getLogger(__name__)
+
+MAX_STRANGER_BYTES = 256 * 1024
+"""What one connection may send before its session; a handshake takes less than 16 KiB."""
+MAX_STRANGERS_BYTES = 64 * 1024 * 1024
+"""The same for all of them together; when it is reached, those that sent more than a handshake are cut."""
+HANDSHAKE_BYTES = 16 * 1024
+REQUEST_WITHIN_S = 10.0
+"""How long a connection may take to say what it wants."""
+MAX_SILENT = 1024
+"""Connections that have not said yet; one more cuts the oldest of them."""
+_OPTIONS: dict[str, Any] = {
+    "access_log": None,  # the query carries access keys
+    "lingering_time": 0.0,  # nobody's body is of interest
+}
+Answer: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Strangers:
+    """All connections of a server that have no session."""
+
+    def __init__(self) -> None:
+        self.bytes_held = 0
+        self._silent: dict[Intake, None] = {}
+
+    def enter(self, connection: Intake) -> None:
+        if len(self._silent) >= MAX_SILENT:
+            next(iter(self._silent)).cut("too many connections ask for nothing")
+        self._silent[connection] = None
+
+    def asked(self, connection: Intake) -> None:
+        self._silent.pop(connection, None)
+
+
+class Intake(web.RequestHandler):
+    """One TCP connection of an `IntakeServer`."""
+
+    __slots__ = ("_bytes", "_deadline", "_strangers", "is_stranger")
+
+    def __init__(self, server: IntakeServer, strangers: Strangers) -> None:
+        super().__init__(server, loop=asyncio.get_running_loop(), **_OPTIONS)
+        self._strangers = strangers
+        self._bytes = 0
+        self._deadline: asyncio.TimerHandle | None = None
+        self.is_stranger = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._strangers.enter(self)
+        self._deadline = asyncio.get_running_loop().call_later(REQUEST_WITHIN_S, self.cut, "it asks for nothing")
+
+    def asked(self) -> None:
+        """It said what it wants, a whole HTTP request."""
+        self._strangers.asked(self)
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def opened(self) -> None:
+        """It has a session: what it sends is counted no more."""
+        if self.is_stranger:
+            self.is_stranger = False
+            self._strangers.bytes_held -= self._bytes
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_stranger and not self._take(len(data)):
+            return
+        super().data_received(data)
+
+    def _take(self, size: int) -> bool:
+        """Count bytes; cut the connection where they are too many.
+
+        The limit is looked at before they are added: they may hold the end of a handshake that opens the session.
+        """
+        crowded = self._strangers.bytes_held > MAX_STRANGERS_BYTES
+        if self._bytes > (HANDSHAKE_BYTES if crowded else MAX_STRANGER_BYTES):
+            self.cut(f"{self._bytes} bytes without a session")
+            return False
+        self._bytes += size
+        self._strangers.bytes_held += size
+        return True
+
+    def cut(self, why: str) -> None:
+        """End the connection at once."""
+        if self.transport is not None:
+            log.info("cutting %s: %s", self.transport.get_extra_info("peername"), why)
+            self.transport.abort()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.asked()
+        self.opened()
+        super().connection_lost(exc)
+
+
+class IntakeServer(web.Server):
+    """Makes an `Intake` of each connection."""
+
+    def __init__(self, handler: Answer) -> None:
+        super().__init__(handler)
+        self.strangers = Strangers()
+
+    def __call__(self) -> Intake:
+        return Intake(self, self.strangers)

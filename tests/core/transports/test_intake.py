@@ -1,0 +1,172 @@
+"""What connections without a session may make the hub hold, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tracemalloc
+from base64 import b64encode
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from hivemind_core.transports import intake
+from hivemind_core.transports.intake import Intake, IntakeServer
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: hub\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: " + b64encode(bytes(16)) + b"\r\n\r\n"
+)
+WITHIN_S = 10
+pytestmark = pytest.mark.timeout(60)
+FRAME_LIMIT = 10 * 1024 * 1024
+
+
+def frame_head(size: int) -> bytes:
+    """Begin a binary frame of this size, masked with zeros."""
+    return b"\x82\xff" + size.to_bytes(8, "big") + bytes(4)
+
+
+class Rig:
+    """A server that reads whole frames, and what it has seen."""
+
+    def __init__(self) -> None:
+        self.connections: list[Intake] = []
+        self.frames: list[int] = []
+        self.trusted = False
+        self.server = IntakeServer(self.answer)
+        self.port = 0
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        assert isinstance(connection, Intake)
+        connection.asked()
+        self.connections.append(connection)
+        ws = web.WebSocketResponse(max_msg_size=FRAME_LIMIT)
+        await ws.prepare(request)
+        if self.trusted:
+            connection.opened()
+        async for message in ws:
+            self.frames.append(len(message.data))
+        return ws
+
+    @property
+    def held(self) -> int:
+        return self.server.strangers.bytes_held
+
+    async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def upgraded(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await self.dial()
+        writer.write(UPGRADE)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WITHIN_S)
+        assert b" 101 " in head
+        return reader, writer
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    made = Rig()
+    listener = await asyncio.get_running_loop().create_server(made.server, "127.0.0.1", 0)
+    made.port = listener.sockets[0].getsockname()[1]
+    yield made
+    listener.close()
+    await made.server.shutdown(1)
+
+
+async def ended(reader: asyncio.StreamReader) -> None:
+    """Wait until the hub has ended a connection."""
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), WITHIN_S) == b""
+
+
+async def pour(writer: asyncio.StreamWriter, size: int) -> None:
+    """Send so much, as far as it is taken."""
+    piece = bytes(64 * 1024)
+    with contextlib.suppress(ConnectionError):
+        for _ in range(size // len(piece)):
+            writer.write(piece)
+            await asyncio.wait_for(writer.drain(), WITHIN_S)
+
+
+async def test_a_stranger_that_streams_a_large_frame_is_cut(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", intake.__name__)
+    reader, writer = await rig.upgraded()
+    tracemalloc.start()
+    writer.write(frame_head(9 * 1024 * 1024))
+    await pour(writer, 9 * 1024 * 1024)
+    await ended(reader)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    writer.close()
+    assert "bytes without a session" in caplog.text
+    assert peak < 3 * 1024 * 1024
+    assert rig.frames == []
+    assert rig.held == 0
+
+
+async def test_one_with_a_session_may_send_it(rig: Rig) -> None:
+    rig.trusted = True
+    _, writer = await rig.upgraded()
+    writer.write(frame_head(5 * 1024 * 1024))
+    await pour(writer, 5 * 1024 * 1024)
+    while not rig.frames:  # noqa: ASYNC110 - a socket tells nobody
+        await asyncio.sleep(0.01)
+    assert rig.frames == [5 * 1024 * 1024]
+    assert rig.held == 0
+    writer.close()
+
+
+async def test_what_ends_a_handshake_may_be_followed_at_once(rig: Rig) -> None:
+    """The bytes that come along with the end of the handshake are not what cuts it."""
+    _, writer = await rig.upgraded()
+    (connection,) = rig.connections
+    writer.write(frame_head(200 * 1024) + bytes(200 * 1024))
+    while not rig.frames:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert rig.held > 200 * 1024
+    connection.opened()
+    assert rig.held == 0
+    writer.write(frame_head(1024 * 1024))
+    await pour(writer, 1024 * 1024)
+    while len(rig.frames) < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    writer.close()
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: h"])
+async def test_one_that_asks_for_nothing_is_cut(rig: Rig, said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "REQUEST_WITHIN_S", 0.05)
+    reader, writer = await rig.dial()
+    writer.write(said)
+    await ended(reader)
+    writer.close()
+
+
+async def test_the_oldest_silent_one_makes_room(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "MAX_SILENT", 3)
+    silent = [await rig.dial() for _ in range(3)]
+    _, speaking = await rig.upgraded()
+    await ended(silent[0][0])
+    assert not silent[1][0].at_eof()
+    for _, writer in (*silent, (None, speaking)):
+        writer.close()
+
+
+async def test_all_strangers_together_are_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "MAX_STRANGERS_BYTES", 200 * 1024)
+    first, second = await rig.upgraded(), await rig.upgraded()
+    for _, writer in (first, second):
+        writer.write(frame_head(9 * 1024 * 1024) + bytes(100 * 1024))
+    while rig.held <= 200 * 1024:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    small = await rig.upgraded()
+    small[1].write(frame_head(1000) + bytes(1000))
+    while rig.frames != [1000]:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    first[1].write(b"more")
+    await ended(first[0])
+    for _, writer in (first, second, small):
+        writer.close()
