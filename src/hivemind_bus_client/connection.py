@@ -34,6 +34,8 @@ _WIRE_LOG.setLevel(logging.WARNING)  # below that the library writes the access 
 
 MAX_FRAME_BYTES = 1 << 20  # docs/protocol.md 7.6: v3 frames hold 65,535 bytes; the clear offer is small too
 MAX_LEGACY_FRAME_BYTES = 32 << 20  # below v3 a message is one frame, and no released hub bounds it
+NO_STATUS = 1005  # RFC 6455 7.4.1: a close frame without a code
+_WRONG_TIME = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 CLOSE_TIMEOUT_S = 2.0
 ADMISSION_TIMEOUT_S = 10.0
 
@@ -114,7 +116,7 @@ class Connection:
         except (InvalidHandshake, InvalidURI) as error:
             return Ended(refusal=REFUSALS["not_a_hub"], detail=_text(error))
         except (OSError, asyncio.TimeoutError) as error:
-            return Ended(refusal=REFUSALS["unreachable"], detail=_text(error))
+            return Ended(refusal=REFUSALS[_why_unreachable(error)], detail=_text(error))
         return None
 
     async def _carry(self) -> Ended:
@@ -128,6 +130,8 @@ class Connection:
         except ConnectionClosed as closed:
             code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (0, "")
             refusal = read_close(code, reason, self._pattern, self._opened, self._admitted)
+            if refusal is None and code == NO_STATUS and not self._link.is_greeted:
+                refusal = REFUSALS["no_greeting"]
             return self._ended(code, refusal, reason or _text(closed))
         return self._ended(0, *self._refused)
 
@@ -272,6 +276,15 @@ class Connection:
         self._unsent.clear()
         self._link = None
         await self.close()
+
+
+def _why_unreachable(error: Exception) -> str:
+    """Return the refusal that fits a failed dial."""
+    import ssl
+
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "clock_wrong" if error.verify_code in _WRONG_TIME else "tls_untrusted"
+    return "tls_mismatch" if isinstance(error, ssl.SSLError) else "unreachable"
 
 
 def _text(error: BaseException) -> str:

@@ -164,6 +164,11 @@ class Link:
         return self._session is not None
 
     @property
+    def is_greeted(self) -> bool:
+        """Satellite only: the hub's HELLO has come."""
+        return self._side.hub_hello is not None
+
+    @property
     def pattern(self) -> str:
         """What the exchange under way (or ended) is called, for example ``KKpsk0``; empty before."""
         return self._exchange.pattern if self._exchange else self._pattern

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from .refusals import POLICY_VIOLATION, REFUSALS, Refusal, from_close
 
+MAX_SILENT_ENDS = 3
+"""Connections that a hub never met before may close without a word until that is taken for a refusal."""
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
 
@@ -102,11 +104,13 @@ class Persistence:
     """The next attempt may use KKpsk0. False after a hub refused one, until it admits us again."""
     use_kept_key: bool = True
     """The next attempt may use a pre-shared key from the cache."""
+    _met: bool = field(default=False, init=False)
+    _silent_ends: int = field(default=0, init=False)
 
     def admitted(self) -> None:
         """Note that the hub has accepted this satellite: everything may be relied on again."""
         self.backoff.reset()
-        self.allow_kk = self.use_kept_key = True
+        self.allow_kk = self.use_kept_key = self._met = True
 
     def after(self, ended: Ended) -> float | None:
         """Return how many seconds to wait before the next attempt, or None to give up for good."""
@@ -116,7 +120,15 @@ class Persistence:
         if ended.permanent and self._key_may_be_stale(ended):
             self.use_kept_key = False
             return 0.0
-        return None if ended.permanent else self.backoff.next()
+        if ended.permanent or self._is_silently_refused(ended):
+            return None
+        return self.backoff.next()
+
+    def _is_silently_refused(self, ended: Ended) -> bool:
+        """Tell whether a hub that refuses without a reason has done so often enough (docs/protocol.md 17.3)."""
+        silent = ended.refusal is not None and ended.refusal.code == "no_greeting"
+        self._silent_ends = self._silent_ends + 1 if silent else 0
+        return self._silent_ends >= MAX_SILENT_ENDS and not self._met
 
     def _key_may_be_stale(self, ended: Ended) -> bool:
         return ended.key_was_kept and self.use_kept_key and ended.key_suspect

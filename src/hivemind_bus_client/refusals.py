@@ -194,6 +194,37 @@ _ROWS = (
         permanent=False,
     ),
     Refusal(
+        "no_greeting",
+        "The hub closed the connection without a greeting and without a reason.",
+        "Hubs of the 4.0 series do that when they do not know the access key: on the hub run"
+        " `hivemind-core list-clients`, and here `hivemind-client set-identity --key KEY`.",
+        ABNORMAL,
+        permanent=False,
+    ),
+    Refusal(
+        "tls_untrusted",
+        "The hub's TLS certificate is not one that this device trusts.",
+        "Give this device the hub's certificate, or leave out `self_signed=False`: the session inside is encrypted and"
+        " proves who the hub is all the same.",
+        ABNORMAL,
+        permanent=False,
+    ),
+    Refusal(
+        "clock_wrong",
+        "The hub's TLS certificate is not valid at the time this device believes it is.",
+        "Set the clock of this device (`timedatectl`); if it is right, renew the certificate on the hub.",
+        ABNORMAL,
+        permanent=False,
+    ),
+    Refusal(
+        "tls_mismatch",
+        "One side speaks TLS and the other does not.",
+        "Set the hub's address with `hivemind-client set-identity --host ws://HOST` for a hub without TLS,"
+        " `wss://HOST` for one with it.",
+        ABNORMAL,
+        permanent=False,
+    ),
+    Refusal(
         "unreachable",
         "Nothing answers at the hub's address.",
         "Check host and port with `hivemind-client set-identity --host HOST --port PORT`, that the hub runs"
@@ -204,7 +235,8 @@ _ROWS = (
     Refusal(
         "not_a_hub",
         "The address answers, but not as a HiveMind hub.",
-        "Check host and port with `hivemind-client set-identity --host HOST --port PORT` (a hub's port is 5678).",
+        "Check host and port with `hivemind-client set-identity --host HOST --port PORT`"
+        " (a hub's port is 5678; `wss://HOST` for one with TLS).",
         ABNORMAL,
         permanent=False,
     ),

@@ -98,3 +98,20 @@ def test_an_unreadable_message_at_the_end_of_first_contact_is_another_devices_ke
     assert read("XXpsk2", False, False) == "invalid_frame"
     assert read("KKpsk0", True, False) == "invalid_frame"
     assert read_close(0, "", "XXpsk2", True, False) is None
+
+
+def test_a_hub_never_met_that_keeps_closing_without_a_word_has_refused():
+    silent = Ended(close_code=1005, refusal=REFUSALS["no_greeting"])
+    persistence = Persistence()
+    assert [persistence.after(silent) is None for _ in range(3)] == [False, False, True]
+
+
+def test_silent_ends_do_not_count_with_others_between_or_at_a_hub_that_was_met():
+    silent = Ended(close_code=1005, refusal=REFUSALS["no_greeting"])
+    persistence = Persistence()
+    for _ in range(4):
+        assert persistence.after(silent) is not None
+        assert persistence.after(silent) is not None
+        assert persistence.after(Ended(refusal=REFUSALS["unreachable"])) is not None
+    persistence.admitted()
+    assert None not in [persistence.after(silent) for _ in range(10)]
