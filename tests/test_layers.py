@@ -12,11 +12,12 @@ import pytest
 SRC = Path(__file__).parents[1] / "src"
 
 BUS_CLIENT_PURE = """
-    address answers bus_context bus_message codec denials encryption exceptions exchange legacy legacy_crypto link
-    message noise parts reconnect refusals serialization sides text_encodings topics topology trust version
+    address answers bus_context bus_message codec denials encryption exceptions exchange intercom legacy legacy_crypto
+    link message noise parts reconnect refusal_rows refusals serialization sides text_encodings topics topology trust
+    version
 """
 CORE_PURE = """
-    bus_events bus_frames client_metadata clients config_values environment fairness greeting known_keys peers
+    bus_events bus_frames client_metadata clients config_values environment fairness greeting known_keys limits peers
     policy proxies roles routing sessions
 """
 PURE_MODULES = {

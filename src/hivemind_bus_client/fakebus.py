@@ -1,22 +1,35 @@
-"""A message bus inside one process: what a client hands its messages to when it is given no other bus."""
+"""A message bus inside one process: what a client hands its messages to when it is given no other bus. And a client
+inside one process, for programs' own tests.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from .dispatch import Emitter, Handler, call_handler
-from .message import Message, as_message
+from .bus_context import Speaker, stamp
+from .dispatch import Emitter, Handler, call_handler, event_key
+from .message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType, Message, as_message
+from .waiters import (
+    HIVE_TYPES,
+    AsyncHiveMessageWaiter,
+    AsyncHivePayloadWaiter,
+    answer_test,
+    hive_type,
+)
 
 
 class FakeBus:
     """Calls handlers of OVOS messages, here and now, in the thread that emits."""
 
-    def __init__(self, session_id: str | None = None) -> None:
-        self.session_id = session_id or str(uuid4())
+    def __init__(self, session_id: str | None = None, session: Any = None) -> None:
+        """``session`` is an object with a ``session_id``, which goes before the text given."""
+        self.session_id: str = getattr(session, "session_id", None) or session_id or str(uuid4())
         self.connected_event = threading.Event()
         self.connected_event.set()
         self.started_running = True
@@ -84,3 +97,132 @@ class FakeBus:
     def close(self) -> None:
         """Forget all handlers."""
         self.emitter.remove_all_listeners()
+
+
+class AsyncFakeHiveMessageBus:
+    """Stands in for `AsyncHiveMessageBusClient` where no hub is wanted: what is emitted is kept in ``emitted`` and
+    comes to the handlers, as if it had come in. It can be used before `connect` and after `close`.
+    """
+
+    def __init__(
+        self,
+        *,
+        session_id: str = "fake-hivemind-session",
+        site_id: str = "fake-site",
+        useragent: str = "AsyncFakeHiveMessageBus",
+        internal_bus: Any = None,
+    ) -> None:
+        self.session_id = session_id
+        self.site_id = site_id
+        self.useragent = useragent
+        self.internal_bus = internal_bus if internal_bus is not None else FakeBus()
+        self.emitter = Emitter()
+        self.connected_event = asyncio.Event()
+        self.handshake_event = asyncio.Event()
+        self.emitted: list[HiveMessage] = []
+        self.identity: Any = None
+        self.protocol: Any = None
+        self.crypto_key: bytes | None = None
+        self.compress = False
+        self.binarize = False
+
+    async def connect(
+        self, bus: Any = None, protocol: Any = None, site_id: str | None = None
+    ) -> AsyncFakeHiveMessageBus:
+        """Count as connected; a protocol is bound to ``bus``, or to the internal bus."""
+        if site_id:
+            self.site_id = site_id
+        if protocol is not None:
+            self.protocol = protocol
+            protocol.bind(bus if bus is not None else self.internal_bus)
+        self.connected_event.set()
+        self.handshake_event.set()
+        return self
+
+    async def close(self) -> None:
+        """Count as not connected."""
+        self.connected_event.clear()
+        self.handshake_event.clear()
+
+    async def wait_for_handshake(self, timeout: float = 5.0, max_retries: int = 15) -> None:
+        """Wait for `connect`, ``max_retries`` times ``timeout`` seconds. Raises RuntimeError after that."""
+        try:
+            await asyncio.wait_for(self.handshake_event.wait(), timeout * max_retries)
+        except asyncio.TimeoutError:
+            raise RuntimeError("timed out waiting for handshake") from None
+
+    async def emit(self, message: Any, binary_type: HiveMindBinaryPayloadType | None = None) -> None:
+        """Keep a HiveMessage, or a Message as a BUS one, and call its handlers; a BUS message is filled in first."""
+        outgoing = message if isinstance(message, HiveMessage) else HiveMessage(HiveMessageType.BUS, message)
+        kind = event_key(outgoing.msg_type)
+        if kind == HiveMessageType.BINARY.value and binary_type:
+            outgoing = outgoing.forward(bin_type=binary_type)
+        if kind == HiveMessageType.BUS.value:
+            speaker = Speaker(self.useragent, self.session_id, self.site_id)
+            outgoing.payload = stamp(as_message(outgoing.payload), speaker, {}, time.time())
+        self.emitted.append(outgoing)
+        if kind == HiveMessageType.BUS.value:
+            self.internal_bus.emit(outgoing.payload)
+        self.emitter.emit(kind, outgoing)
+
+    async def emit_mycroft(self, message: Any) -> None:
+        """Emit an OVOS message; see `emit`."""
+        await self.emit(HiveMessage(HiveMessageType.BUS, message))
+
+    async def emit_intercom(self, message: Any, pubkey: Any) -> None:
+        """Emit a message as INTERCOM for a public key, unsealed: nobody else is here."""
+        target = pubkey if isinstance(pubkey, str) else None
+        await self.emit(HiveMessage(HiveMessageType.INTERCOM, message, target_pubkey=target))
+
+    def on(self, event_name: str, func: Handler) -> Handler:
+        """Call a function with messages of a type: an envelope's, or an OVOS message's."""
+        self._listened(event_name).on(event_key(event_name), func)
+        return func
+
+    def once(self, event_name: str, func: Handler) -> Handler:
+        """Call a function with the next message of a type."""
+        self._listened(event_name).once(event_key(event_name), func)
+        return func
+
+    def remove(self, event_name: str, func: Handler) -> None:
+        """Call a function no more."""
+        if event_key(event_name) in HIVE_TYPES:
+            self.emitter.remove_listener(event_name, func)
+        else:
+            self.internal_bus.remove(event_name, func)
+
+    def on_mycroft(self, mycroft_msg_type: str, func: Handler) -> Handler:
+        """Call a function with every OVOS message of a type."""
+        self.internal_bus.on(mycroft_msg_type, func)
+        return func
+
+    def _listened(self, event_name: str) -> Any:
+        return self.emitter if event_key(event_name) in HIVE_TYPES else self.internal_bus
+
+    async def wait_for_message(self, message_type: str, timeout: float = 3.0) -> Any:
+        """Return the next HiveMessage of a type, or the next OVOS Message of one; None after ``timeout`` seconds."""
+        if hive_type(message_type):
+            return await AsyncHiveMessageWaiter(self, message_type).wait(timeout)
+        found = await AsyncHivePayloadWaiter(self, message_type).wait(timeout)
+        return found.payload if found is not None else None
+
+    async def wait_for_payload(
+        self, payload_type: str, message_type: str = HiveMessageType.BUS, timeout: float = 3.0
+    ) -> HiveMessage | None:
+        """Return the next HiveMessage of a type that carries a payload of a type; None after ``timeout`` seconds."""
+        return await AsyncHivePayloadWaiter(self, payload_type, message_type).wait(timeout)
+
+    async def wait_for_mycroft(self, mycroft_msg_type: str, timeout: float = 3.0) -> HiveMessage | None:
+        """Return the next BUS message that carries an OVOS message of a type; None after ``timeout`` seconds."""
+        return await self.wait_for_payload(mycroft_msg_type, HiveMessageType.BUS, timeout)
+
+    async def wait_for_response(
+        self, message: Any, reply_type: str | None = None, timeout: float = 3.0
+    ) -> HiveMessage | None:
+        """Emit a message and return its answer: of ``reply_type``, else of its own type or ``<type>.response``."""
+        waiter = AsyncHiveMessageWaiter(self, HiveMessageType.BUS, answer_test(message, reply_type))
+        try:
+            await self.emit(message)
+            return await waiter.wait(timeout)
+        finally:
+            waiter.cancel()
