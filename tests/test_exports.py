@@ -11,7 +11,8 @@ PUBLIC: dict[str, str] = {
         AsyncHiveMessageBusClient AsyncHiveMessageWaiter AsyncHivePayloadWaiter HiveMessage HiveMessageBusClient
         HiveMessageType""",
     "hivemind_bus_client.client": """
-        BinaryDataCallbacks HiveMessageBusClient HiveMessageWaiter HivePayloadWaiter""",
+        BinaryDataCallbacks HiveMessageBusClient HiveMessageWaiter HivePayloadWaiter WEBSOCKET_CONNECT_TIMEOUT
+        WORKER_JOIN_TIMEOUT""",
     "hivemind_bus_client.async_client": """
         AsyncHiveMessageBusClient AsyncHiveMessageWaiter AsyncHivePayloadWaiter BinaryDataCallbacks""",
     "hivemind_bus_client.message": """
@@ -21,13 +22,16 @@ PUBLIC: dict[str, str] = {
         HiveMindBinaryPayloadType decode_bitstring get_bitstring mycroft2bitstring""",
     "hivemind_bus_client.encryption": """
         AES_CIPHERS AES_KEY_SIZES AES_NONCE_SIZE AES_TAG_SIZE BLOCK_CIPHERS CHACHA20_KEY_SIZE CHACHA20_NONCE_SIZE
-        CHACHA20_TAG_SIZE SupportedCiphers SupportedEncodings""",
+        CHACHA20_TAG_SIZE SupportedCiphers SupportedEncodings cpu_supports_AES decrypt_AES_128 decrypt_ChaCha20_Poly1305
+        decrypt_bin decrypt_from_json encrypt_AES encrypt_ChaCha20_Poly1305 encrypt_as_json encrypt_bin get_decoder
+        get_encoder hybrid_decrypt hybrid_encrypt optimal_ciphers""",
     "hivemind_bus_client.exceptions": """
         DecodingError DecryptionKeyError EncryptionKeyError HiveMindConnectionError HiveMindEntryPointNotFound
         HiveMindException IdentityFileCorrupted InvalidCipher InvalidEncoding InvalidKeySize MalformedBinaryFrame
         MetadataTooLarge SecureConnectionFailed UnauthorizedKeyError UnsupportedProtocolVersion WrongEncryptionKey
         Z85DecodeError""",
-    "hivemind_bus_client.identity": "NodeIdentity shared_identity_for",
+    "hivemind_bus_client.identity": """
+        JsonConfigXDG NodeIdentity create_RSA_key export_RSA_key shared_identity_for""",
     "hivemind_bus_client.keepalive": """
         CLIENT_PING_INTERVAL_ENVS CLIENT_PING_TIMEOUT_ENVS DEFAULT_WEBSOCKET_PING_INTERVAL
         DEFAULT_WEBSOCKET_PING_TIMEOUT websocket_keepalive_options""",
@@ -35,9 +39,17 @@ PUBLIC: dict[str, str] = {
     "hivemind_bus_client.noise": """
         CHUNK_SIZE MAX_REASSEMBLY_BYTES NOISE_PATTERNS NOISE_PATTERN_KK NOISE_PATTERN_XX NOISE_SUITES
         NOISE_SUITE_AESGCM NOISE_SUITE_CHACHA NOISE_SUPPORTED PROTOCOL_V3 NoiseHandshakeFailed NoiseTransportFailed
-        build_prologue canonical_json derive_psk noise_protocol_name select_noise_options""",
+        build_prologue canonical_json derive_psk noise_protocol_name select_noise_options NOISE_PSK_CACHE_SUFFIX
+        NoiseHandShake NoiseTransport clear_cached_psks forget_cached_psk load_cached_psk save_cached_psk
+        start_noise_handshake""",
     "hivemind_bus_client.refusals": "HiveMindRefused REFUSALS Refusal",
-    "hivemind_bus_client.scripts": "hmclient_cmds identity_set reset_keys send_mycroft terminal test_identity",
+    "hivemind_bus_client.scripts": """
+        HiveMessageBusClient NodeIdentity _node_identity clear_cached_psks escalate forget_server hmclient_cmds
+        identity_set ping propagate reset_keys send_mycroft terminal test_identity""",
+    "hivemind_bus_client.util": """
+        HiveMessage HiveMessageType Message bytes2str cast2bytes compress_payload decompress_payload decrypt_bin
+        decrypt_from_json encrypt_as_json encrypt_bin get_hivemsg get_mycroft_msg get_payload parse_text_frame
+        payload2dict serialize_message unencrypted_frame_allowed""",
     "hivemind_bus_client.version": """
         VERSION VERSION_ALPHA VERSION_BUILD VERSION_MAJOR VERSION_MINOR __version__""",
     "hivemind_core.scripts": "hmcore_cmds",
@@ -48,9 +60,13 @@ MESSAGE_TYPES = """
     BINARY BROADCAST BUS CASCADE ESCALATE HANDSHAKE HELLO INTERCOM PING PROPAGATE QUERY RENDEZVOUS SHARED_BUS THIRDPRTY
 """
 CLIENT_MEMBERS = """
-    bin_callbacks close connect connected_event emit emit_mycroft handshake_event internal_bus key on on_mycroft once
-    password remove session_id site_id wait_for_message wait_for_mycroft wait_for_payload wait_for_payload_response
-    wait_for_response
+    AUTH_REJECTED_CLOSE_CODE allow_self_signed bin_callbacks binarize build_url cipher client close close_connection
+    compress config connect connected_event create_client crypto_key emit emit_intercom emit_mycroft emitter flush
+    handshake_event hub_session identity init_identity internal_bus json_encoding key latch_refusal
+    max_protocol_version noise_transport on on_close on_error on_message on_mycroft on_open once password protocol
+    remove remove_all_listeners retry session session_id share_bus site_id started_running stopping useragent
+    wait_for_handshake wait_for_message wait_for_mycroft wait_for_payload wait_for_payload_response
+    wait_for_response websocket_connect_timeout websocket_ping_interval websocket_ping_timeout
 """
 
 
@@ -77,6 +93,6 @@ def test_clients_have_the_members_applications_use(name: str) -> None:
     made = getattr(import_module("hivemind_bus_client"), name)
     client = made(key="k", password="p", host="127.0.0.1", identity=NodeIdentity())
     members = CLIENT_MEMBERS.split() + (
-        ["run_forever", "run_in_thread"] if name == "HiveMessageBusClient" else []
+        ["collect_responses", "on_collect", "run_forever", "run_in_thread"] if name == "HiveMessageBusClient" else []
     )
     assert [member for member in members if not hasattr(client, member)] == []

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+from functools import cached_property
 from typing import Any
 
-from .base_client import ClientBase, handshake_budget
+from .base_client import ClientBase, handshake_budget, refuse, refused
+from .coroutines import running_loop
 from .delivery import BinaryDataCallbacks
 from .dispatch import STOP_TIMEOUT_S, TaskDispatcher
 from .driver import Driver
 from .exceptions import NotConnected
-from .message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType
+from .message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType, Message
+from .sealing import sealed_for
 from .waiters import AsyncHiveMessageWaiter, AsyncHivePayloadWaiter, answer_test, has_payload, hive_type
 
 __all__ = ["AsyncHiveMessageBusClient", "AsyncHiveMessageWaiter", "AsyncHivePayloadWaiter", "BinaryDataCallbacks"]
@@ -23,9 +27,22 @@ class AsyncHiveMessageBusClient(ClientBase):
     that fails is logged; a slow one delays other handlers, never the connection.
     """
 
-    def _equipment(self) -> tuple[TaskDispatcher, asyncio.Event, asyncio.Event]:
+    DEFAULT_USERAGENT = "AsyncHiveMessageBusClientV0.0.1"
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    @cached_property
+    def connected_event(self) -> asyncio.Event:
+        """Set while the hub has admitted this satellite and the connection stands."""
+        return asyncio.Event()
+
+    @cached_property
+    def handshake_event(self) -> asyncio.Event:
+        """Set while a session is up."""
+        return asyncio.Event()
+
+    def _equipment(self) -> TaskDispatcher:
         self._handlers = TaskDispatcher()
-        return self._handlers, asyncio.Event(), asyncio.Event()
+        return self._handlers
 
     async def __aenter__(self) -> AsyncHiveMessageBusClient:
         await self.connect()
@@ -36,6 +53,9 @@ class AsyncHiveMessageBusClient(ClientBase):
 
     def start(self) -> None:
         """Begin to connect and return; `connect` also waits for it."""
+        self._loop = asyncio.get_running_loop()
+        if self._binding is None:
+            self._bind()
         if self._driver is None or not self._driver.running:
             self._driver = self._new_driver()
         self._handlers.start()
@@ -108,14 +128,41 @@ class AsyncHiveMessageBusClient(ClientBase):
         ``emit_timeout``). Raises NotConnected if the message was not sent, HiveMindRefused after a refusal
         for good.
         """
+        if self._by_socket:
+            sent = self._emit_by_socket(message, binary_type)
+            if inspect.isawaitable(sent):
+                await sent
+            return
         wait_s = self._wait_budget(timeout)
         outgoing = self._outgoing(message, binary_type)
-        await self._running().send(outgoing, wait_s)
+        try:
+            await self._running().send(outgoing, wait_s)
+        except BaseException:
+            self._not_sent(outgoing)
+            raise
         self._echo(outgoing)
 
     async def emit_mycroft(self, message: Any, *, timeout: float | None = None) -> None:
         """Send an OVOS message; see `emit`."""
         await self.emit(HiveMessage(HiveMessageType.BUS, message), timeout=timeout)
+
+    async def emit_intercom(self, message: Any, pubkey: Any, *, timeout: float | None = None) -> None:
+        """Send a message that only the owner of an RSA key (PEM text) can read, signed by this node; see `emit`."""
+        await self.emit(await asyncio.to_thread(sealed_for, pubkey, message, self.identity), timeout=timeout)
+
+    def deliver(self, message: Message) -> None:
+        """Bring an OVOS message onto the local buses (for the protocol, whose timers are threads)."""
+        if self._loop is None or self._loop is running_loop():
+            super().deliver(message)
+        else:
+            self._loop.call_soon_threadsafe(super().deliver, message)
+
+    def latch_refusal(self, reason: str) -> None:
+        """End the connection for good, as if the hub had refused this satellite for a reason."""
+        error = refused(reason)
+        if self._driver is not None:
+            self._ending = asyncio.ensure_future(refuse(self._driver, error))
+        self._changed("auth_rejected", (str(error.refusal),))
 
     async def flush(self, timeout: float = 10.0) -> None:
         """Wait until the hub has read all that was sent. Raises NotConnected, also after ``timeout`` seconds."""

@@ -6,26 +6,31 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
-from typing import Any, Protocol
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any
 
-from .address import Address, authorization, check_useragent, parse_address
+from .address import check_useragent
 from .bus_context import Speaker, session_state, stamp
+from .credentials import Credentials
 from .delivery import BinaryDataCallbacks, Delivery, bus_calls
 from .dispatch import Dispatcher, event_key
-from .driver import NEWEST_PROTOCOL, Driver, Hooks, NotStarted, Settings
+from .driver import NEWEST_PROTOCOL, PASSWORD_PROTOCOL, Driver, Hooks, NotStarted, Settings
+from .exceptions import NotConnected
 from .fakebus import FakeBus
 from .identity import NodeIdentity
 from .keepalive import websocket_keepalive_options
 from .keyring import Keyring
-from .listening import Listening
-from .message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType, as_message
+from .message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType, Message, as_message
+from .protocol_binding import Binding, default_protocol
+from .refusals import REFUSALS, HiveMindRefused, Refusal
+from .session import NoiseSession, Session, own_session_id
+from .socket_callbacks import SocketCallbacks
 
-DEFAULT_USERAGENT = "HiveMessageBusClientV0.0.1"
-UNKNOWN_SITE = "unknown"
+if TYPE_CHECKING:
+    from .link import Opened
+
+WEBSOCKET_CONNECT_TIMEOUT = 30.0
+"""How many seconds the TCP, TLS and WebSocket handshakes may take together."""
 RETRY_S = 5.0
 """What one of `handshake_max_retries` is worth."""
 FIRST_CONNECTION_S = 10.0
@@ -35,31 +40,17 @@ _BUS = HiveMessageType.BUS.value
 _BINARY = HiveMessageType.BINARY.value
 
 
-@dataclass
-class Session:
-    """The conversation this satellite takes part in, as HELLO announces it (docs/protocol.md 3.4)."""
-
-    session_id: str
-    site_id: str = UNKNOWN_SITE
-
-    def serialize(self) -> dict[str, Any]:
-        """Return the session as it is sent."""
-        return {"session_id": self.session_id, "site_id": self.site_id}
-
-
-class Flag(Protocol):
-    """What an event of `threading` and one of `asyncio` have in common."""
-
-    def set(self) -> None: ...
-    def clear(self) -> None: ...
-    def is_set(self) -> bool: ...
-
-
-class ClientBase(Listening, ABC):
+class ClientBase(Credentials, SocketCallbacks, ABC):
     """Identity, listeners and messages of one satellite; see the two clients for how to connect it.
 
     Credentials not given come from ``identity``, which is the user's own unless given. RuntimeError if access
-    key, password or host are found nowhere; ValueError for a host, port or useragent that cannot be used.
+    key, password or host are found nowhere; ValueError for a host, port or useragent that cannot be used. It
+    touches neither the network nor the disk, but for reading the identity.
+
+    The newest protocol version that both ends speak is used, from ``max_protocol_version`` down to
+    ``min_protocol_version`` (docs/protocol.md 0); v0 needs ``crypto_key``, its pre-shared key. A hub that was once
+    met at v3 is never spoken to below it. ``share_bus`` sends the hub a copy of all that is said on the bus given
+    to `connect`.
 
     ``websocket_connect_timeout``, ``websocket_ping_*`` and ``emit_timeout`` are in seconds; ``emit_timeout``
     is how long `emit` waits for a connection once there has been one (0: it fails at once). ``compress`` None
@@ -67,6 +58,14 @@ class ClientBase(Listening, ABC):
     """
 
     AUTH_REJECTED_CLOSE_CODE = 1008
+    retry = RETRY_S
+    """Here for programs that look; how long is waited before connecting again grows with every failure."""
+    started_running = False
+    emit_timeout = 0.0
+    _driver: Driver | None = None
+    _binding: Binding | None = None
+    _agent_bus: Any = None
+    _was_connected = False
 
     def __init__(
         self,
@@ -86,120 +85,44 @@ class ClientBase(Listening, ABC):
         websocket_ping_interval: float | None = None,
         websocket_ping_timeout: float | None = None,
         max_protocol_version: int = NEWEST_PROTOCOL,
-        websocket_connect_timeout: float = 30.0,
+        websocket_connect_timeout: float = WEBSOCKET_CONNECT_TIMEOUT,
         *,
-        min_protocol_version: int = NEWEST_PROTOCOL,
+        min_protocol_version: int = PASSWORD_PROTOCOL,
         emit_timeout: float = 0.0,
     ) -> None:
-        self.session = Session(_own_session_id(internal_bus))
-        super().__init__(internal_bus if internal_bus is not None else FakeBus(self.session.session_id))
+        self.session = Session(own_session_id(internal_bus))
+        self.internal_bus = internal_bus if internal_bus is not None else FakeBus(self.session.session_id)
         self.identity = identity if identity is not None else NodeIdentity()
         self._access_key = key
         self._password = password
         self._host = host
         self._port = port
-        self._useragent = check_useragent(useragent or DEFAULT_USERAGENT)
-        self.crypto_key = crypto_key
+        self._name = check_useragent(useragent or self.DEFAULT_USERAGENT)
+        self.crypto_key = self._pre_shared_key = crypto_key
         self.allow_self_signed = self_signed
         self.share_bus = share_bus
         self.compress = compress
         self.binarize = binarize
-        self.bin_callbacks = bin_callbacks if bin_callbacks is not None else BinaryDataCallbacks()
+        if bin_callbacks is not None:
+            self.bin_callbacks = bin_callbacks
         self.websocket_ping_interval = websocket_ping_interval
         self.websocket_ping_timeout = websocket_ping_timeout
         self.websocket_connect_timeout = websocket_connect_timeout
         self.max_protocol_version = max_protocol_version
         self.min_protocol_version = min_protocol_version
         self.emit_timeout = emit_timeout
-        self.started_running = False
-        self.protocol: Any = None
-        """Always None; here for programs that look."""
-        self.hub_session: dict[str, Any] = {}
-        self._agent_bus: Any = None
         self._delivery = Delivery(self.emitter, self._local_buses, self._speaker, lambda: self.bin_callbacks)
-        self._driver: Driver | None = None
-        self._was_connected = False
         self.init_identity()
-        self._dispatcher, self.connected_event, self.handshake_event = self._equipment()
+        self._dispatcher = self._equipment()
 
     @abstractmethod
-    def _equipment(self) -> tuple[Dispatcher, Flag, Flag]:
-        """Return what calls the handlers, and the two events that say that the hub has admitted us."""
-
-    def init_identity(self, site_id: str | None = None) -> None:
-        """Fill in from the identity what was not given, and check it; ``site_id`` goes before the identity's."""
-        identity = self.identity
-        self._access_key = self._access_key or identity.access_key
-        self._password = self._password or identity.password
-        if not self._access_key or not self._password:
-            raise RuntimeError(
-                "NodeIdentity not set, please pass key and password or call 'hivemind-client set-identity'"
-            )
-        host = self._host or identity.default_master
-        if not host:
-            raise RuntimeError("host not set, please pass host and port or call 'hivemind-client set-identity'")
-        self.address: Address = parse_address(host, self._port, identity.default_port)
-        self.site_id = site_id or identity.site_id or UNKNOWN_SITE
-        self.config = SimpleNamespace(
-            host=self.address.host, port=self.address.port, ssl=self.address.secure, route="/"
-        )
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.address.origin!r})"
-
-    @staticmethod
-    def build_url(
-        key: str, host: str = "127.0.0.1", port: int = 5678, useragent: str = DEFAULT_USERAGENT, ssl: bool = True
-    ) -> str:
-        """Return what to dial; it holds the access key."""
-        address = Address(parse_address(host).host, port, ssl)
-        return address.url(authorization(check_useragent(useragent), key))
+    def _equipment(self) -> Dispatcher:
+        """Return what calls the handlers."""
 
     @property
-    def useragent(self) -> str:
-        """The name under which this satellite introduces itself."""
-        return self._useragent
-
-    @useragent.setter
-    def useragent(self, value: str) -> None:
-        self._useragent = check_useragent(value)
-
-    @property
-    def password(self) -> str | None:
-        """The secret shared with the hub."""
-        return self._password
-
-    @password.setter
-    def password(self, value: str) -> None:
-        self._password = value
-
-    @property
-    def key(self) -> str | None:
-        """The access key."""
-        return self._access_key
-
-    @key.setter
-    def key(self, value: str) -> None:
-        self._access_key = value
-
-    @property
-    def session_id(self) -> str:
-        """The session of messages that name none of their own; may be assigned at any time."""
-        return self.session.session_id
-
-    @session_id.setter
-    def session_id(self, value: str) -> None:
-        self.session.session_id = value
-        self.hub_session = {}
-
-    @property
-    def site_id(self) -> str:
-        """Where this satellite stands."""
-        return self.session.site_id
-
-    @site_id.setter
-    def site_id(self, value: str) -> None:
-        self.session.site_id = value
+    def handles_exchange(self) -> bool:
+        """The slave protocol need not exchange keys: the connection does, and hands out BUS messages."""
+        return self.client is None
 
     @property
     def connected(self) -> bool:
@@ -208,8 +131,8 @@ class ClientBase(Listening, ABC):
 
     @property
     def stopping(self) -> bool:
-        """It neither is connected nor tries to be: closed, refused for good, or never started."""
-        return self._driver is None or not self._driver.running
+        """It was started and neither is connected nor tries to be any more: closed, or refused for good."""
+        return self._driver is not None and not self._driver.running
 
     @property
     def problem(self) -> str:
@@ -217,23 +140,56 @@ class ClientBase(Listening, ABC):
         return self._driver.explain() if self._driver is not None else ""
 
     def _speaker(self) -> Speaker:
-        return Speaker(self._useragent, self.session.session_id, self.session.site_id)
+        return Speaker(self.useragent, self.session_id, self.site_id)
 
     def _outgoing(self, given: Any, binary_type: HiveMindBinaryPayloadType) -> HiveMessage:
         """Return the envelope to send; what the caller gave is not changed."""
         message = given if isinstance(given, HiveMessage) else HiveMessage(HiveMessageType.BUS, as_message(given))
         kind = event_key(message.msg_type)
+        if self._binding is not None:
+            self._binding.sending(message)
         if kind == _BUS:
-            stamped = stamp(as_message(message.payload), self._speaker(), self.hub_session, time.time())
-            return message.forward(payload=stamped)
+            return message.forward(payload=self._stamped(message))
         if kind == _BINARY and binary_type != HiveMindBinaryPayloadType.UNDEFINED:
             return message.forward(bin_type=binary_type)
         return message
 
+    def _not_sent(self, message: HiveMessage) -> None:
+        """Take back what `_outgoing` told the protocol."""
+        if self._binding is not None:
+            self._binding.not_sent(message)
+
+    def _stamped(self, message: HiveMessage) -> Message:
+        return stamp(as_message(message.payload), self._speaker(), self.hub_session, time.time())
+
+    def _emit_by_socket(self, given: Any, binary_type: HiveMindBinaryPayloadType) -> Any:
+        """Send by the socket that the program brought; as released packages do, into the caller's own context."""
+        message = given if isinstance(given, HiveMessage) else HiveMessage(HiveMessageType.BUS, as_message(given))
+        if event_key(message.msg_type) == _BUS:
+            message.payload.context.update(self._stamped(message).context)
+        if not self.connected_event.is_set():
+            raise self._unsendable(message)
+        sending = getattr(self.protocol, "sending", None)
+        if sending is not None:
+            sending(message)
+        return self._emit_frame(message, binary_type)
+
+    def _unsendable(self, message: HiveMessage | None = None) -> NotConnected:
+        """Why a message cannot be sent while there is no connection."""
+        if not self.started_running:
+            return NotStarted("You must execute run_forever() before emitting messages")
+        failed = f" Failed to emit : {message}" if message is not None else ""
+        return NotConnected(f"Can not send messages before opening the websocket connection.{failed}")
+
+    @property
+    def _by_socket(self) -> bool:
+        """The program runs the socket, not the driver."""
+        return self._driver is None and self.client is not None
+
     def _wait_budget(self, timeout: float | None) -> float:
         """How many seconds `emit` may wait for a connection."""
         if self._driver is None:
-            raise NotStarted("You must execute run_forever() before emitting messages")
+            raise self._unsendable()
         if timeout is not None:
             return timeout
         return self.emit_timeout if self._was_connected else max(FIRST_CONNECTION_S, self.emit_timeout)
@@ -244,13 +200,14 @@ class ClientBase(Listening, ABC):
             self._dispatcher.put(partial(bus_calls, self.internal_bus, as_message(sent.payload)))
 
     def _new_driver(self) -> Driver:
-        if not self._access_key or not self._password:
+        if not self._access_key or not (self._password or self._pre_shared_key):
             raise RuntimeError("access key and password are needed")
+        pre_shared = self._pre_shared_key
         settings = Settings(
             address=self.address,
             access_key=self._access_key,
             has_password=bool(self._password),
-            useragent=self._useragent,
+            useragent=self.useragent,
             allow_self_signed=self.allow_self_signed,
             binarize=self.binarize,
             compress=self.compress,
@@ -258,18 +215,45 @@ class ClientBase(Listening, ABC):
             connect_timeout_s=self.websocket_connect_timeout,
             min_version=self.min_protocol_version,
             max_version=self.max_protocol_version,
+            password=self._password,
+            crypto_key=pre_shared.decode("utf-8", "replace") if isinstance(pre_shared, bytes) else pre_shared,
         )
         keyring = Keyring(self.identity, self.address.pin_id, self._access_key, self._password)
-        return Driver(settings, keyring, Hooks(self._hello, self._received, self._changed))
+        return Driver(settings, keyring, Hooks(self._hello, self._received, self._changed, self._agreed))
 
-    def _bind(self, bus: Any, protocol: Any, site_id: str | None) -> None:
-        """Take what `connect` was given."""
-        if protocol is not None:
-            raise TypeError("connect() takes no protocol object: this client binds its own protocol")
+    def _bind(self, bus: Any = None, protocol: Any = None, site_id: str | None = None) -> None:
+        """Take what `connect` was given; the protocol hears everything from the first message on."""
         if site_id:
             self.site_id = site_id
+        bound = self._binding
+        if bound is not None:
+            if protocol in (None, bound.protocol) and bus in (None, bound.bus):
+                return
+            bound.undo()
         if bus is not None:
             self._agent_bus = bus
+        self.protocol = protocol if protocol is not None else default_protocol(self)
+        self.protocol.identity = self.identity
+        self.protocol.site_id = self.site_id
+        self.protocol.shared_bus = self.share_bus
+        self._binding = Binding(self, self.protocol, self._agent_bus if self._agent_bus is not None else FakeBus())
+
+    def deliver(self, message: Message) -> None:
+        """Bring an OVOS message that came inside another envelope onto the local buses (for the protocol)."""
+        self._dispatcher.put(partial(self._delivery.injected, message))
+
+    def _agreed(self, opened: Opened) -> None:
+        """Note what the two ends have agreed on, on the loop."""
+        if opened.version == NEWEST_PROTOCOL:
+            self.noise_transport = NoiseSession(opened.pattern, opened.remote_key)
+        else:
+            from .encryption import SupportedCiphers, SupportedEncodings
+
+            self.crypto_key = opened.key or None
+            self.cipher = SupportedCiphers(opened.cipher)
+            self.json_encoding = SupportedEncodings(opened.encoding)
+        if self._binding is not None:
+            self._binding.opened(opened.hub, opened.binarize)
 
     def _changed(self, event: str, args: tuple[Any, ...]) -> None:
         """Note a change of the connection, on the loop; handlers hear of it when their turn comes."""
@@ -280,6 +264,10 @@ class ClientBase(Listening, ABC):
         elif event == "close":
             self.connected_event.clear()
             self.handshake_event.clear()
+            self.crypto_key, self.noise_transport = self._pre_shared_key, None
+            if self._binding is not None:
+                lost = self._binding.lost
+                self._dispatcher.put(lambda: [lost], may_drop=False)
         self._dispatcher.put(lambda: [partial(func, *args) for func in self.emitter.take(event)], may_drop=False)
 
     def _hello(self) -> dict[str, Any]:
@@ -287,14 +275,16 @@ class ClientBase(Listening, ABC):
 
     def _received(self, message: HiveMessage, size: int) -> None:
         """Take in a message, on the loop: waiters at once, handlers when their turn comes."""
-        body = message.body
-        if event_key(message.msg_type) == _BUS and isinstance(body, dict):
-            self._note_session(body.get("context"))
-        self.show_taps(message)
+        self._see(message)
         self._dispatcher.put(partial(self._delivery.received, message), size)
 
+    def _see(self, message: HiveMessage) -> None:
+        if event_key(message.msg_type) == _BUS and isinstance(message.body, dict):
+            self._note_session(message.body.get("context"))
+        super()._see(message)
+
     def _note_session(self, context: Any) -> None:
-        state = session_state(context, self.session.session_id) if isinstance(context, dict) else None
+        state = session_state(context, self.session_id) if isinstance(context, dict) else None
         if state is not None:
             self.hub_session = state
 
@@ -303,12 +293,16 @@ class ClientBase(Listening, ABC):
         return [self.internal_bus] if agent is None or agent is self.internal_bus else [agent, self.internal_bus]
 
 
-def _own_session_id(bus: Any) -> str:
-    """The session of the bus given; a fresh one if it has none of its own, so that no two satellites share
-    it.
-    """
-    found = getattr(bus, "session_id", None)
-    return found if isinstance(found, str) and found not in ("", "default") else str(uuid4())
+def refused(reason: str) -> HiveMindRefused:
+    """Return the refusal that a hub words so, or one of this wording."""
+    row = next((row for row in REFUSALS.values() if reason in (row.wire_reason, str(row))), None)
+    return HiveMindRefused(row or Refusal("refused", reason, ""))
+
+
+async def refuse(driver: Driver, error: HiveMindRefused) -> None:
+    """Let a driver give up for good."""
+    driver.failure = error
+    await driver.close()
 
 
 def handshake_budget(retries: int | None, timeout_s: float | None) -> float | None:

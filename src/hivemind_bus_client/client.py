@@ -7,11 +7,13 @@ second thread, one after the other.
 from __future__ import annotations
 
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
+from functools import cached_property
 from typing import Any, TypeVar
 
-from .base_client import ClientBase, handshake_budget
+from .base_client import WEBSOCKET_CONNECT_TIMEOUT, ClientBase, handshake_budget, refuse, refused
+from .collecting import HANDLING_S, Collection, collecting
 from .delivery import BinaryDataCallbacks
 from .dispatch import STOP_TIMEOUT_S, ThreadDispatcher, event_key
 from .driver import Driver
@@ -19,9 +21,19 @@ from .exceptions import NotConnected
 from .farewell import ENDS, Farewell
 from .loop_thread import LoopThread
 from .message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType
+from .sealing import sealed_for
 from .waiters import HiveMessageWaiter, HivePayloadWaiter, answer_test, has_payload, hive_type
 
-__all__ = ["BinaryDataCallbacks", "HiveMessageBusClient", "HiveMessageWaiter", "HivePayloadWaiter"]
+__all__ = [
+    "WEBSOCKET_CONNECT_TIMEOUT",
+    "WORKER_JOIN_TIMEOUT",
+    "BinaryDataCallbacks",
+    "HiveMessageBusClient",
+    "HiveMessageWaiter",
+    "HivePayloadWaiter",
+]
+
+WORKER_JOIN_TIMEOUT = STOP_TIMEOUT_S
 
 T = TypeVar("T")
 
@@ -35,15 +47,26 @@ class HiveMessageBusClient(ClientBase):
     A program that ends while the answer to its last utterance is awaited waits for it, up to 5 s; `close` ends that.
     """
 
-    connected_event: threading.Event
-    handshake_event: threading.Event
+    @cached_property
+    def connected_event(self) -> threading.Event:
+        """Set while the hub has admitted this satellite and the connection stands."""
+        return threading.Event()
 
-    def _equipment(self) -> tuple[ThreadDispatcher, threading.Event, threading.Event]:
+    @cached_property
+    def handshake_event(self) -> threading.Event:
+        """Set while a session is up."""
+        return threading.Event()
+
+    @cached_property
+    def _collecting(self) -> dict[tuple[str, Callable[..., Any]], Callable[..., Any]]:
+        return {}
+
+    def _equipment(self) -> ThreadDispatcher:
         self._handlers = ThreadDispatcher()
         self._lifecycle = threading.RLock()
         self._loop: LoopThread | None = None
         self._farewell = Farewell()
-        return self._handlers, threading.Event(), threading.Event()
+        return self._handlers
 
     def __enter__(self) -> HiveMessageBusClient:
         self.connect()
@@ -55,6 +78,8 @@ class HiveMessageBusClient(ClientBase):
     def run_in_thread(self) -> threading.Thread:
         """Begin to connect and return the thread that does; `connect` also waits for it."""
         with self._lifecycle:
+            if self._binding is None:
+                self._bind()
             if self._loop is None:
                 self._loop = LoopThread("hivemind-client")
             if self._driver is None or not self._driver.running:
@@ -147,6 +172,9 @@ class HiveMessageBusClient(ClientBase):
         ``emit_timeout``). Raises NotConnected if the message was not sent, HiveMindRefused after a refusal
         for good.
         """
+        if self._by_socket:
+            self._emit_by_socket(message, binary_type)
+            return
         wait_s = self._wait_budget(timeout)
         outgoing = self._outgoing(message, binary_type)
         self._farewell.said(_topic(outgoing))  # before it is sent: the answer may be quick
@@ -154,6 +182,7 @@ class HiveMessageBusClient(ClientBase):
             self._call(self._running().send(outgoing, wait_s))
         except BaseException:
             self._farewell.answered()
+            self._not_sent(outgoing)
             raise
         self._echo(outgoing)
 
@@ -165,6 +194,17 @@ class HiveMessageBusClient(ClientBase):
     def emit_mycroft(self, message: Any, *, timeout: float | None = None) -> None:
         """Send an OVOS message; see `emit`."""
         self.emit(HiveMessage(HiveMessageType.BUS, message), timeout=timeout)
+
+    def emit_intercom(self, message: Any, pubkey: Any, *, timeout: float | None = None) -> None:
+        """Send a message that only the owner of an RSA key (PEM text) can read, signed by this node; see `emit`."""
+        self.emit(sealed_for(pubkey, message, self.identity), timeout=timeout)
+
+    def latch_refusal(self, reason: str) -> None:
+        """End the connection for good, as if the hub had refused this satellite for a reason."""
+        error = refused(reason)
+        if self._driver is not None:
+            self._call(refuse(self._driver, error))
+        self._changed("auth_rejected", (str(error.refusal),))
 
     def flush(self, timeout: float = 10.0) -> None:
         """Wait until the hub has read all that was sent. Raises NotConnected, also after ``timeout`` seconds."""
@@ -208,6 +248,40 @@ class HiveMessageBusClient(ClientBase):
         own = message.msg_type if isinstance(message, HiveMessage) else HiveMessageType.BUS
         test = has_payload(payload_type, reply_type or own)
         return self._ask(message, HiveMessageWaiter(self, "", test), timeout)
+
+    def collect_responses(
+        self,
+        message: Any,
+        min_timeout: float = 0.2,
+        max_timeout: float = 3.0,
+        direct_return_func: Callable[[Any], bool] | None = None,
+    ) -> list[Any]:
+        """Send an OVOS message and return the answers of all who use `on_collect` for it.
+
+        It is over after ``min_timeout`` seconds if nobody works on an answer by then, after ``max_timeout`` in any
+        case, and at once when ``direct_return_func`` is true for an answer.
+        """
+        asked = Collection(message, direct_return_func)
+        handling, response = f"{asked.question.msg_type}.handling", f"{asked.question.msg_type}.response"
+        self.on_mycroft(handling, asked.note_handling)
+        self.on_mycroft(response, asked.note_response)
+        try:
+            self.emit(asked.question)
+            return asked.wait(min_timeout, max_timeout)
+        finally:
+            self.remove(handling, asked.note_handling)
+            self.remove(response, asked.note_response)
+
+    def on_collect(self, event_name: str, func: Callable[[Any], Any], timeout: float = HANDLING_S) -> None:
+        """Call a function with every question of a type, to which it emits ``message.success(data)`` within
+        ``timeout`` seconds; see `collect_responses`.
+        """
+        handler = self._collecting.setdefault((event_key(event_name), func), collecting(self.emit, func, timeout))
+        self.on_mycroft(event_name, handler)
+
+    def remove(self, event: str, func: Callable[..., Any]) -> None:
+        """Call a function no more, registered by `on`, `once` or `on_collect`."""
+        super().remove(event, self._collecting.pop((event_key(event), func), func))
 
     def _ask(self, message: Any, waiter: HiveMessageWaiter, timeout: float) -> HiveMessage | None:
         try:

@@ -53,18 +53,17 @@ class Delivery:
         """The handlers of a message that came in."""
         kind = event_key(message.msg_type)
         if kind == _BINARY:
-            yield partial(self._handle_binary, message)
+            yield partial(handle_binary, message, self._callbacks())
         else:
             everything = self._emitter.take("message")
             text = message.serialize() if everything else ""
             yield from (partial(handler, text) for handler in everything)
         yield from (partial(handler, message) for handler in self._emitter.take(kind))
         if kind == _BUS:
-            yield from self._local(as_message(message.payload))
+            yield from self.injected(localise(as_message(message.payload), self._speaker()))
 
-    def _local(self, message: Message) -> Iterator[Call]:
-        """The handlers of an OVOS message that came in, under both of its names (see `topics`)."""
-        local = localise(message, self._speaker())
+    def injected(self, local: Message) -> Iterator[Call]:
+        """The handlers of an OVOS message made local, under both of its names (see `topics`)."""
         if self._twins.is_repeat(local.msg_type, local.data, local.context):
             return
         names = [local]
@@ -75,14 +74,16 @@ class Delivery:
             for bus in self._buses():
                 yield from bus_calls(bus, named)
 
-    def _handle_binary(self, message: HiveMessage) -> Any:
-        data, about, callbacks = message.body, message.metadata, self._callbacks()
-        if message.bin_type == HiveMindBinaryPayloadType.TTS_AUDIO:
-            return callbacks.handle_receive_tts(data, about.get("utterance"), about.get("lang"), about.get("file_name"))
-        if message.bin_type == HiveMindBinaryPayloadType.FILE:
-            return callbacks.handle_receive_file(data, about.get("file_name"))
-        LOG.warning("binary data of type %s came in, and nothing handles that", message.bin_type)
-        return None
+
+def handle_binary(message: HiveMessage, callbacks: BinaryDataCallbacks) -> Any:
+    """Hand binary data to the callback for its kind."""
+    data, about = message.payload, message.metadata
+    if message.bin_type == HiveMindBinaryPayloadType.TTS_AUDIO:
+        return callbacks.handle_receive_tts(data, about.get("utterance"), about.get("lang"), about.get("file_name"))
+    if message.bin_type == HiveMindBinaryPayloadType.FILE:
+        return callbacks.handle_receive_file(data, about.get("file_name"))
+    LOG.warning("binary data of type %s came in, and nothing handles that", message.bin_type)
+    return None
 
 
 def bus_calls(bus: Any, message: Message) -> list[Call]:

@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 import inspect
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from .dispatch import Dispatcher, Emitter, Handler, event_key
 from .fakebus import FakeBus
 from .waiters import HIVE_TYPES, Tapped
 
-CONNECTION_EVENTS = frozenset({"open", "close", "error", "reconnecting", "auth_rejected", "message"})
+CONNECTION_EVENTS = frozenset({"open", "close", "error", "reconnecting", "auth_rejected"})
 
 
 class Listening(Tapped):
     """The part of both clients that handlers are registered with."""
 
     _dispatcher: Dispatcher
+    _noted: list[tuple[str, Handler]] | None = None
 
-    def __init__(self, internal_bus: Any) -> None:
-        super().__init__()
-        self.emitter = Emitter()
-        self.internal_bus = internal_bus
-        self._coroutines: dict[Handler, Handler] = {}
+    @cached_property
+    def emitter(self) -> Any:
+        """Handlers of envelopes and of the connection's events; its event ``message`` is every envelope as JSON
+        text.
+        """
+        return Emitter()
+
+    @cached_property
+    def internal_bus(self) -> Any:
+        """The bus of OVOS messages sent and received."""
+        return FakeBus()
+
+    @cached_property
+    def _coroutines(self) -> dict[Handler, Handler]:
+        return {}
 
     def on(self, event: str, func: Handler) -> Handler:
         """Call a function on an event: an envelope's type, an event of the connection, or an OVOS message's
         type.
 
-        Envelopes come as HiveMessage, OVOS messages as Message. The connection's events are ``open``,
-        ``close``, ``reconnecting``, ``error`` (exception), ``auth_rejected`` (text) and ``message`` (an
-        envelope as JSON text).
+        Envelopes come as HiveMessage, OVOS messages as Message, and under the type ``message`` every OVOS message
+        as JSON text. The connection's events are ``open``, ``close``, ``reconnecting``, ``error`` (exception)
+        and ``auth_rejected`` (text).
         """
+        if self._noted is not None:
+            self._noted.append((event, func))
         if self._is_hive_event(event):
             self.emitter.on(event, func)
         else:
@@ -52,6 +65,10 @@ class Listening(Tapped):
             self.emitter.remove_listener(event, func)
         else:
             self.internal_bus.remove(event_key(event), self._for_bus(func))
+
+    def note_listeners(self, noted: list[tuple[str, Handler]] | None) -> None:
+        """From now on add to a list what `on` is called with; None ends that."""
+        self._noted = noted
 
     def on_mycroft(self, mycroft_msg_type: str, func: Handler) -> Handler:
         """Call a function with every OVOS message of a type, sent or received."""

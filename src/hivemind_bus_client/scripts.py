@@ -6,30 +6,39 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import click
 
-from .address import Address, parse_address
+from .address import DEFAULT_PORT, Address, parse_address
 from .client import HiveMessageBusClient
 from .codec import loads
 from .denials import DENIED, Denial, read_denial
 from .driver import HandshakeTimedOut
-from .exceptions import HiveMindException, InvalidJson
+from .exceptions import HiveMindException, InvalidJson, NotConnected
 from .identity import NodeIdentity
-from .message import Message
+from .message import HiveMessage, HiveMessageType, Message
+from .ping import Ping
 from .psk_cache import clear_cached_psks
+from .session import UNKNOWN_SITE
 from .terminal import Screen, Terminal, printable
 from .version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_TIMEOUT_S = 30.0
+PING_TIMEOUT_S = 5.0
+MIN_CONNECT_S = 10.0
+"""How long `ping`, whose --timeout is for answers, tries to connect at least."""
 DENIAL_GRACE_S = 0.3
 """How long after the hub has read a message its denial may take to come."""
 
 CONNECTED = "== connected to HiveMind"
+
+
+class Mistake(click.ClickException, ValueError):
+    """A command was given what it cannot use."""
 
 
 class _Commands(click.Group):
@@ -95,11 +104,13 @@ def hmclient_cmds(ctx: click.Context, app: str | None, debug: bool) -> None:
         logger.setLevel(logging.DEBUG)
 
 
+def _timeout(default_s: float, text: str) -> Callable[[F], F]:
+    return click.option("--timeout", type=float, default=default_s, show_default=True, help=text)
+
+
 def _link_options(command: F) -> F:
+    """The options of a command that connects, the time limit apart."""
     for option in (
-        click.option(
-            "--timeout", type=float, default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds to try to connect."
-        ),
         click.option("--siteid", default="", help="Where this satellite stands, such as a room."),
         click.option("--port", type=int, help="The hub's port (identity, else 5678)."),
         click.option("--host", default="", help="The hub's host, ws:// or wss:// (default: identity)."),
@@ -110,9 +121,19 @@ def _link_options(command: F) -> F:
     return command
 
 
+def _connect_options(command: F) -> F:
+    return _timeout(DEFAULT_TIMEOUT_S, "Seconds to try to connect.")(_link_options(command))
+
+
+def _message_options(command: F) -> F:
+    """The options of the commands that send one OVOS message."""
+    command = click.option("--payload", default="", help="Its data, a JSON object.")(command)
+    return click.option("--msg", default="", help="Type of the message, such as recognizer_loop:utterance.")(command)
+
+
 def _client(link: _Link) -> HiveMessageBusClient:
     try:
-        client = HiveMessageBusClient(
+        return HiveMessageBusClient(
             key=link.key or None,
             password=link.password or None,
             host=link.host or None,
@@ -121,9 +142,6 @@ def _client(link: _Link) -> HiveMessageBusClient:
         )
     except (RuntimeError, ValueError) as error:
         raise click.ClickException(str(error)) from None
-    if link.siteid:
-        client.site_id = link.siteid
-    return client
 
 
 @contextmanager
@@ -139,17 +157,24 @@ def _connected(link: _Link) -> Iterator[HiveMessageBusClient]:
 
     client.on("error", tell_once)
     try:
-        client.connect(timeout=link.timeout)
+        _connect(client, link)
         client.remove("error", tell_once)
         yield client
-    except HandshakeTimedOut as error:
-        raise click.ClickException(_not_connected(error, link.timeout)) from None
     finally:
         client.close()
 
 
-def _not_connected(error: HandshakeTimedOut, timeout_s: float) -> str:
-    refusal = error.refusal
+def _connect(client: HiveMessageBusClient, link: _Link) -> None:
+    try:
+        client.connect(site_id=link.siteid or None, timeout=link.timeout)
+    except ConnectionRefusedError as error:
+        raise click.ClickException(_one_line(error)) from None
+    except RuntimeError as error:
+        raise click.ClickException(_not_connected(error, link.timeout)) from None
+
+
+def _not_connected(error: RuntimeError, timeout_s: float) -> str:
+    refusal = error.refusal if isinstance(error, HandshakeTimedOut) else None
     if refusal is None or refusal.code in ("unreachable", "not_a_hub"):
         why = (
             str(refusal)
@@ -169,7 +194,7 @@ def _not_connected(error: HandshakeTimedOut, timeout_s: float) -> str:
 def identity_set(key: str, password: str, host: str, port: int | None, siteid: str) -> None:
     """Store who this satellite is and where its hub is; what is not given stays as it was."""
     if not (key or password or host or port is not None or siteid):
-        raise click.ClickException("please set at least one of key/password/siteid/host[/port]")
+        raise Mistake("please set at least one of key/password/siteid/host[/port]")
     identity = _node_identity(shared_fallback=False)
     address = _chosen_address(identity, host, port)
     if not identity.public_key:
@@ -178,6 +203,8 @@ def identity_set(key: str, password: str, host: str, port: int | None, siteid: s
     if address is not None:
         identity.default_master = f"{'wss' if address.secure else 'ws'}://{address.host}"
         identity.default_port = address.port
+    elif identity.default_port is None:
+        identity.default_port = DEFAULT_PORT
     if password and password != identity.password:
         clear_cached_psks(identity.noise_key)
     identity.password = password or identity.password
@@ -193,12 +220,12 @@ def _chosen_address(identity: NodeIdentity, host: str, port: int | None) -> Addr
         return None
     known = host or identity.default_master
     if not known:
-        raise click.ClickException("a port alone says nothing yet: give --host too")
+        raise Mistake("a port alone says nothing yet: give --host too")
     return parse_address(known, port, identity.default_port)
 
 
 @hmclient_cmds.command("test-identity")
-@_link_options
+@_connect_options
 def test_identity(**options: Any) -> None:
     """Connect once and say whether the hub accepts this satellite."""
     with _connected(_Link(**options)):
@@ -206,7 +233,7 @@ def test_identity(**options: Any) -> None:
 
 
 @hmclient_cmds.command("terminal")
-@_link_options
+@_connect_options
 def terminal(**options: Any) -> None:
     """Talk to the hive by keyboard; ends with Ctrl-D."""
     link = _Link(**options)
@@ -221,13 +248,36 @@ def terminal(**options: Any) -> None:
 
 
 @hmclient_cmds.command("send-mycroft")
-@_link_options
-@click.option("--msg", default="", help="Type of the message, such as recognizer_loop:utterance.")
-@click.option("--payload", default="", help="Its data, a JSON object.")
+@_connect_options
+@_message_options
 def send_mycroft(msg: str, payload: str, **options: Any) -> None:
     """Send one OVOS message and say if the hub denies it."""
-    message = _message(msg, payload)
-    with _connected(_Link(**options)) as client:
+    _deliver(HiveMessage(HiveMessageType.BUS, _message(msg, payload)), _Link(**options))
+
+
+@hmclient_cmds.command("escalate")
+@_connect_options
+@_message_options
+def escalate(msg: str, payload: str, **options: Any) -> None:
+    """Send one OVOS message to the hubs above."""
+    _deliver_routed(HiveMessageType.ESCALATE, _message(msg, payload), _Link(**options))
+
+
+@hmclient_cmds.command("propagate")
+@_connect_options
+@_message_options
+def propagate(msg: str, payload: str, **options: Any) -> None:
+    """Send one OVOS message to all nodes; those at the site of --siteid that trust this one act on it."""
+    _deliver_routed(HiveMessageType.PROPAGATE, _message(msg, payload), _Link(**options))
+
+
+def _deliver_routed(kind: HiveMessageType, message: Message, link: _Link) -> None:
+    site = link.siteid or _node_identity().site_id or UNKNOWN_SITE
+    _deliver(HiveMessage(kind, HiveMessage(HiveMessageType.BUS, message), target_site_id=site), link)
+
+
+def _deliver(message: HiveMessage, link: _Link) -> None:
+    with _connected(link) as client:
         click.echo(CONNECTED)
         denial = _send(client, message)
     if denial is not None:
@@ -236,18 +286,21 @@ def send_mycroft(msg: str, payload: str, **options: Any) -> None:
 
 def _message(msg_type: str, payload: str) -> Message:
     if not msg_type:
-        raise click.ClickException("please give the type of the message with --msg")
+        raise Mistake("please give the type of the message with --msg")
     try:
         data = loads(payload) if payload else {}
     except InvalidJson as error:
-        raise click.ClickException(f"--payload is not JSON: {error}") from None
+        raise Mistake(f"--payload is not JSON: {error}") from None
     if not isinstance(data, dict):
-        raise click.ClickException('--payload must be a JSON object, such as \'{"utterances": ["hello"]}\'')
+        raise Mistake('--payload must be a JSON object, such as \'{"utterances": ["hello"]}\'')
     return Message(msg_type, data)
 
 
-def _send(client: HiveMessageBusClient, message: Message) -> Denial | None:
-    """Send a message and return the hub's denial of it, if one comes."""
+def _send(client: HiveMessageBusClient, message: HiveMessage) -> Denial | None:
+    """Send a message and return the hub's denial of it, if one comes.
+
+    Raises NotConnected, naming the hub's reason where it is known, if the hub ends the connection over it.
+    """
     denials: list[Denial] = []
     denied = threading.Event()
 
@@ -256,10 +309,40 @@ def _send(client: HiveMessageBusClient, message: Message) -> Denial | None:
         denied.set()
 
     client.on_mycroft(DENIED, note)
-    client.emit_mycroft(message)
-    client.flush()
+    client.emit(message)
+    try:
+        client.flush()
+    except NotConnected as error:
+        raise NotConnected(client.problem or str(error)) from None
     denied.wait(DENIAL_GRACE_S)
     return denials[0] if denials else None
+
+
+@hmclient_cmds.command("ping")
+@_timeout(PING_TIMEOUT_S, "Seconds to wait for answers.")
+@_link_options
+@click.option("--json", "as_json", is_flag=True, help="Print the map as JSON, and nothing else, on stdout.")
+def ping(as_json: bool, **options: Any) -> None:
+    """Ask every node of the mesh to show itself, and draw the map."""
+    link = _Link(**options)
+    window_s = link.timeout
+
+    def tell(text: str) -> None:
+        click.echo(printable(text), err=as_json)
+
+    with _connected(replace(link, timeout=max(window_s, MIN_CONNECT_S))) as client:
+        tell(f"{CONNECTED}, sending PING (timeout={window_s}s)")
+        flood = Ping(client, _node_identity().name, tell)
+        answered = flood.run(window_s)
+    if as_json:
+        click.echo(flood.mapper.to_json())
+    elif answered:
+        tell(f"\n== Hive Map ==\n{flood.mapper.to_ascii(flood.root)}")
+    if flood.problem:
+        raise click.ClickException(printable(flood.problem))
+    if not answered:
+        tell("[No responses received within the timeout window]")
+        raise click.exceptions.Exit(1)
 
 
 @hmclient_cmds.command("forget-server")
@@ -270,7 +353,7 @@ def forget_server(host: str, port: int | None) -> None:
     identity = _node_identity()
     known = host or identity.default_master
     if not known:
-        raise click.ClickException("host not set, please pass --host or call 'hivemind-client set-identity'")
+        raise Mistake("host not set, please pass --host or call 'hivemind-client set-identity'")
     server = parse_address(known, port, identity.default_port).pin_id
     if identity.forget_noise_key(server):
         click.echo(f"forgot pinned key for {server}")

@@ -23,9 +23,8 @@ HIVE_TYPES = frozenset(member.value for member in HiveMessageType)
 class Tapped:
     """Something that messages come into and that lets taps see each of them at once."""
 
-    def __init__(self) -> None:
-        self._taps_lock = threading.Lock()
-        self._taps: tuple[Tap, ...] = ()
+    _taps: tuple[Tap, ...] = ()
+    _taps_lock = threading.Lock()
 
     def add_tap(self, tap: Tap) -> None:
         """Let the tap see every message from now on; it must return at once and not raise."""
@@ -51,11 +50,13 @@ def is_type(message_type: str) -> Test:
 
 def payload_type(message: HiveMessage) -> str | None:
     """Return the type of what an envelope carries: of the OVOS message or of the inner envelope."""
-    body = message.body
-    if not isinstance(body, dict):
+    if not isinstance(message, HiveMessage):  # something else with a payload, on a bus of the caller's own
+        found = getattr(message.payload, "msg_type", None)
+    elif isinstance(message.body, dict):
+        found = message.body.get("type") if is_bus(message) else message.body.get("msg_type")
+    else:
         return None
-    found = body.get("type") if is_bus(message) else body.get("msg_type")
-    return found if isinstance(found, str) else None
+    return event_key(found) if isinstance(found, str) else None
 
 
 def is_bus(message: HiveMessage) -> bool:
@@ -63,15 +64,26 @@ def is_bus(message: HiveMessage) -> bool:
     return event_key(message.msg_type) in (HiveMessageType.BUS.value, HiveMessageType.SHARED_BUS.value)
 
 
-def has_payload(wanted: str, message_type: str) -> Test:
-    """Match envelopes of a type by the type of what they carry, under either of its names."""
-    outer, inner = is_type(message_type), event_key(wanted)
+def anything(_: HiveMessage) -> bool:
+    """Match every envelope."""
+    return True
+
+
+def carries(wanted: str) -> Test:
+    """Match envelopes by the type of what they carry, under either of its names."""
+    inner = event_key(wanted)
 
     def test(message: HiveMessage) -> bool:
-        found = payload_type(message) if outer(message) else None
+        found = payload_type(message)
         return found is not None and same_topic(found, inner)
 
     return test
+
+
+def has_payload(wanted: str, message_type: str) -> Test:
+    """Match envelopes of a type by the type of what they carry, under either of its names."""
+    outer, inner = is_type(message_type), carries(wanted)
+    return lambda message: outer(message) and inner(message)
 
 
 def any_of(*tests: Test) -> Test:
@@ -99,14 +111,20 @@ def hive_type(message_type: str) -> str | None:
 
 
 class _Waiter(ABC):
-    """Sees messages from the moment it is made; `bus` is a client, or any bus with ``on`` and ``remove``."""
+    """Sees messages from the moment it is made.
 
-    def __init__(self, bus: Any, message_type: str, test: Test) -> None:
+    `bus` is a client, or any bus with ``on`` and ``remove``, which is trusted to bring the right envelopes.
+    """
+
+    def __init__(self, bus: Any, message_type: str, test: Test = anything) -> None:
         self.bus = bus
         self.msg_type = message_type
         self.received_msg: HiveMessage | None = None
         self._test = test
         if isinstance(bus, Tapped):
+            outer = is_type(message_type)
+            if message_type:
+                self._test = lambda message: outer(message) and test(message)
             bus.add_tap(self._handler)
         else:
             bus.on(message_type, self._handler)
@@ -129,7 +147,7 @@ class _Waiter(ABC):
 
 
 class _ThreadWaiter(_Waiter):
-    def __init__(self, bus: Any, message_type: str, test: Test) -> None:
+    def __init__(self, bus: Any, message_type: str, test: Test = anything) -> None:
         self.response_event = threading.Event()
         super().__init__(bus, message_type, test)
 
@@ -146,7 +164,7 @@ class _ThreadWaiter(_Waiter):
 
 
 class _TaskWaiter(_Waiter):
-    def __init__(self, bus: Any, message_type: str, test: Test) -> None:
+    def __init__(self, bus: Any, message_type: str, test: Test = anything) -> None:
         self.response_event = asyncio.Event()
         super().__init__(bus, message_type, test)
 
@@ -165,10 +183,7 @@ class _TaskWaiter(_Waiter):
 
 
 class HiveMessageWaiter(_ThreadWaiter):
-    """Waits in a thread for the next envelope of a type."""
-
-    def __init__(self, bus: Any, message_type: str, test: Test | None = None) -> None:
-        super().__init__(bus, message_type, test or is_type(message_type))
+    """Waits in a thread for the next envelope of a type that passes ``test``; type ``""`` is any."""
 
 
 class HivePayloadWaiter(_ThreadWaiter):
@@ -176,14 +191,11 @@ class HivePayloadWaiter(_ThreadWaiter):
 
     def __init__(self, bus: Any, payload_type: str, message_type: str = HiveMessageType.BUS) -> None:
         self.payload_type = payload_type
-        super().__init__(bus, message_type, has_payload(payload_type, message_type))
+        super().__init__(bus, message_type, carries(payload_type))
 
 
 class AsyncHiveMessageWaiter(_TaskWaiter):
-    """Waits in a task for the next envelope of a type."""
-
-    def __init__(self, bus: Any, message_type: str, test: Test | None = None) -> None:
-        super().__init__(bus, message_type, test or is_type(message_type))
+    """Waits in a task for the next envelope of a type that passes ``test``; type ``""`` is any."""
 
 
 class AsyncHivePayloadWaiter(_TaskWaiter):
@@ -191,4 +203,4 @@ class AsyncHivePayloadWaiter(_TaskWaiter):
 
     def __init__(self, bus: Any, payload_type: str, message_type: str = HiveMessageType.BUS) -> None:
         self.payload_type = payload_type
-        super().__init__(bus, message_type, has_payload(payload_type, message_type))
+        super().__init__(bus, message_type, carries(payload_type))

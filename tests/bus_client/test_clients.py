@@ -11,6 +11,7 @@ import stat
 import sys
 import threading
 import types
+from pathlib import Path
 
 import pytest
 
@@ -19,18 +20,26 @@ from hivemind_bus_client import base_client
 from hivemind_bus_client.async_client import AsyncHiveMessageBusClient
 from hivemind_bus_client.client import BinaryDataCallbacks, HiveMessageBusClient
 from hivemind_bus_client.driver import HandshakeTimedOut
+from hivemind_bus_client.encryption import SupportedCiphers, SupportedEncodings, hybrid_decrypt
 from hivemind_bus_client.exceptions import IdentityFileCorrupted, NotConnected
 from hivemind_bus_client.fakebus import FakeBus
 from hivemind_bus_client.identity import NodeIdentity
+from hivemind_bus_client.link import Opened
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType, Message
+from hivemind_bus_client.protocol import HiveMindSlaveProtocol
 from hivemind_bus_client.psk_cache import PskCache
 from hivemind_bus_client.refusals import HiveMindRefused
+from hivemind_bus_client.trust import signer
 
 KEY, PASSWORD = "an-access-key", "correct horse battery staple"
 
 
 def utterance(text: str = "hello", **context) -> Message:
     return Message("recognizer_loop:utterance", {"utterances": [text]}, context)
+
+
+def private_pem(identity: NodeIdentity) -> str:
+    return Path(identity.private_key).read_text(encoding="ascii")
 
 
 class Clients:
@@ -151,13 +160,195 @@ def test_arguments_that_make_no_sense_are_refused(clients):
         clients.new(useragent="a:b")
 
 
+def test_making_a_client_begins_nothing(clients, hub):
+    threads = threading.active_count()
+    client = clients.new()
+    assert (hub.connections, threading.active_count()) == (0, threads)
+    assert not (clients.folder / "sat").exists()
+    assert (client.protocol, client.started_running, client.crypto_key) == (None, False, None)
+    assert (client.cipher, client.json_encoding) == (SupportedCiphers.AES_GCM, SupportedEncodings.JSON_HEX)
+    assert not client.stopping
+
+
+def test_a_pre_shared_key_stands_in_for_a_password(clients):
+    client = clients.new(password=None, crypto_key="0123456789abcdef", min_protocol_version=0)
+    assert client.password is None
+    assert client.crypto_key == "0123456789abcdef"
+
+
 def test_the_port_is_5678_unless_said_otherwise(clients):
     assert clients.new(port=None).config.port == 5678
 
 
-async def test_a_custom_protocol_is_refused_clearly(clients):
-    with pytest.raises(TypeError, match="protocol"):
-        await clients.run(clients.new().connect, FakeBus(), object())
+# --- the protocol
+
+
+class OwnProtocol:
+    """What an application may hand to `connect`."""
+
+    def __init__(self, client):
+        self.client = client
+        self.bound: list = []
+        self.heard: list = []
+        self.resets = 0
+
+    def bind(self, bus):
+        assert not self.client.connected_event.is_set()
+        self.bound.append(bus)
+        self.client.on(HiveMessageType.QUERY, self.heard.append)
+
+    def reset_connection_state(self):
+        self.resets += 1
+
+
+async def test_a_protocol_of_the_application_is_bound_before_anything_is_received(clients, hub):
+    clients.keep_psk()
+    client, bus = clients.new(share_bus=True), FakeBus()
+    assert client.protocol is None
+    own = OwnProtocol(client)
+    await clients.run(client.connect, bus, own, site_id="attic")
+    assert client.protocol is own
+    assert (own.bound, own.identity, own.site_id, own.shared_bus) == ([bus], client.identity, "attic", True)
+    assert (own.mpubkey, own.binarize) == (NODE_ID, False)
+    client.site_id = "cellar"
+    assert own.site_id == "cellar"
+    await hub.peers[0].send(HiveMessage(HiveMessageType.QUERY, HiveMessage(HiveMessageType.BUS, Message("x"))))
+    await eventually(lambda: own.heard)
+    await clients.run(client.close)
+    await eventually(lambda: own.resets)
+    await clients.run(client.connect, bus)  # the same one goes on
+    assert (client.protocol, own.bound) == (own, [bus])
+    await clients.run(client.close)
+    await clients.run(client.connect, bus, OwnProtocol(client))
+    await hub.peers[-1].send(HiveMessage(HiveMessageType.QUERY, HiveMessage(HiveMessageType.BUS, Message("y"))))
+    await eventually(lambda: client.protocol.heard)
+    assert len(own.heard) == 1
+
+
+async def test_without_one_the_client_binds_its_own(clients, hub):
+    client = await clients.connected()
+    assert isinstance(client.protocol, HiveMindSlaveProtocol)
+    assert client.protocol.mpubkey == NODE_ID
+    assert client.protocol.identity is client.identity
+    assert client.protocol.node_id == NODE_ID
+
+
+async def test_what_comes_in_other_envelopes_is_heard_as_what_comes_in_bus_ones(clients, hub):
+    clients.keep_psk()
+    client, agent = clients.new(), FakeBus()
+    heard: list = []
+    client.on_mycroft("speak", lambda m: heard.append(("own", m.data["utterance"])))
+    client.on_mycroft("ovos.utterance.speak", lambda m: heard.append(("twin", m.data["utterance"])))
+    agent.on("speak", lambda m: heard.append(("agent", m.data["utterance"])))
+    await clients.run(client.connect, agent)
+    answer = Message("speak", {"utterance": "42"}, {"destination": "me", "source": "hive"})
+    about = {"query_id": "q", "is_response": True}
+    wrapped = HiveMessage(HiveMessageType.QUERY, HiveMessage(HiveMessageType.BUS, answer), metadata=about)
+    await hub.peers[0].send(wrapped)
+    await eventually(lambda: len(heard) == 3)
+    assert sorted(heard) == [("agent", "42"), ("own", "42"), ("twin", "42")]
+
+
+async def test_the_local_bus_is_shared_if_that_is_wanted(clients, hub):
+    clients.keep_psk()
+    client, agent = clients.new(share_bus=True), FakeBus()
+    await clients.run(client.connect, agent)
+
+    def say():
+        agent.emit(Message("skill.activated", {"n": 1}))
+
+    await (clients.run(say) if not clients.is_async else asyncio.sleep(0, say()))
+    await eventually(lambda: hub.received)
+    assert hub.received[0].msg_type == "shared_bus"
+    assert hub.received[0].body["data"] == {"n": 1}
+
+
+async def test_a_question_without_an_answer_is_reported_when_the_connection_is_lost(clients, hub):
+    client = await clients.connected()
+    heard: list = []
+    client.on_mycroft("hive.query.timeout", heard.append)
+    question = HiveMessage(
+        HiveMessageType.QUERY, HiveMessage(HiveMessageType.BUS, utterance()), metadata={"query_id": "q"}
+    )
+    await clients.run(client.emit, question)
+    await hub.kill()
+    await eventually(lambda: heard)
+    assert heard[0].data["query_id"] == "q"
+    await hub.start()
+
+
+async def test_one_of_the_answers_to_a_cascade_is_heard(clients, hub):
+    client = await clients.connected()
+    client.protocol.cascade_timeout = 0.2
+    client.protocol.cascade_select_callback = lambda responses: responses[-1]
+    heard: list = []
+    client.on_mycroft("speak", lambda m: heard.append(m.data["n"]))
+    for n in range(3):
+        about = {"query_id": "q", "responder_peer": f"p{n}", "is_response": True}
+        inner = HiveMessage(HiveMessageType.BUS, Message("speak", {"n": n}))
+        await hub.peers[0].send(HiveMessage(HiveMessageType.CASCADE, inner, metadata=about))
+    await eventually(lambda: heard)
+    await hub.peers[0].tell("end")
+    await clients.run(client.wait_for_message, "never", 0.1)
+    assert heard == [2]
+
+
+async def test_a_question_that_was_not_sent_is_not_waited_for(clients, hub):
+    client = await clients.connected()
+    await hub.kill()
+    await eventually(lambda: not client.connected_event.is_set())
+    inner = HiveMessage(HiveMessageType.BUS, utterance())
+    question = HiveMessage(HiveMessageType.QUERY, inner, metadata={"query_id": "q"})
+    with pytest.raises(NotConnected):
+        await clients.run(client.emit, question)
+    assert not client.protocol.query_liveness.waits_for("q")
+    await hub.start()
+
+
+async def test_what_was_agreed_on_can_be_seen(clients, hub):
+    client = await clients.connected()
+    assert client.noise_transport.pattern == "XXpsk2"
+    assert client.noise_transport.remote_static_key.hex() in client.identity.pinned_noise_keys.values()
+    assert client.crypto_key is None
+    older = Opened(2, "password", b"", True, {}, cipher="CHACHA20-POLY1305", encoding="JSON-B64", key=bytes(32))
+    client._agreed(older)
+    assert (client.cipher, client.json_encoding) == (SupportedCiphers.CHACHA20_POLY1305, SupportedEncodings.JSON_B64)
+    assert (client.crypto_key, client.protocol.binarize) == (bytes(32), True)
+    await clients.run(client.close)
+    assert (client.noise_transport, client.crypto_key) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"), [("invalid api key", "does not know this access key"), ("of no kind", "of no kind")]
+)
+async def test_an_application_may_end_it_as_the_hub_does(clients, hub, reason, text):
+    client = await clients.connected()
+    told: list = []
+    client.on("auth_rejected", told.append)
+    if clients.is_async:
+        client.latch_refusal(reason)
+    else:
+        await asyncio.to_thread(client.latch_refusal, reason)
+    await eventually(lambda: told and not hub.peers)
+    assert text in told[0]
+    assert client.stopping
+    with pytest.raises(HiveMindRefused, match=text):
+        await clients.run(client.emit, utterance())
+
+
+async def test_a_sealed_message(clients, hub):
+    reader = clients.identity("reader")
+    reader.create_keys()
+    client = await clients.connected()
+    await clients.run(client.emit_intercom, Message("speak", {"utterance": "x" * 6000}), reader.public_key)
+    await eventually(lambda: hub.received)
+    sent = hub.received[0]
+    assert (sent.msg_type, sent.payload.msg_type) == ("propagate", "intercom")
+    assert sent.payload.target_public_key == reader.public_key
+    opened = json.loads(hybrid_decrypt(private_pem(reader), sent.payload.body))
+    assert opened["data"] == {"utterance": "x" * 6000}
+    assert signer(sent.payload.body, [client.identity.public_key])
+    assert NodeIdentity(clients.folder / "sat" / "_identity.json").public_key
 
 
 # --- refusals
@@ -613,12 +804,22 @@ async def test_the_connections_events_can_be_listened_to(clients, hub):
     events: list = []
     client.on("open", lambda: events.append("open"))
     client.on("close", lambda: events.append("close"))
-    client.on("message", lambda text: events.append(json.loads(text)["msg_type"]))
+    client.emitter.on("message", lambda text: events.append(json.loads(text)["msg_type"]))
     await clients.run(client.connect)
     await hub.peers[0].tell("x")
     await eventually(lambda: "bus" in events)
     await clients.run(client.close)
     assert events == ["open", "bus", "close"]
+
+
+async def test_every_bus_message_can_be_listened_to(clients, hub):
+    """As on any OVOS bus, type ``message`` is all of them, as JSON text."""
+    client = await clients.connected()
+    heard: list = []
+    client.on("message", lambda text: heard.append(json.loads(text)["type"]))
+    await hub.peers[0].tell("x")
+    await clients.run(client.emit_mycroft, Message("y"))
+    await eventually(lambda: {"x", "y"} <= set(heard))
 
 
 async def test_own_messages_are_heard_locally(clients):
@@ -852,11 +1053,6 @@ async def test_secrets_do_not_show(clients, caplog):
         assert KEY not in text
 
 
-def test_the_url_is_the_released_one():
-    url = HiveMessageBusClient.build_url("key", "localhost", 5678, "agent", ssl=True)
-    assert url == "wss://localhost:5678/?authorization=YWdlbnQ6a2V5"
-
-
 # --- threads only
 
 
@@ -872,6 +1068,33 @@ async def test_threads_run_in_thread_alone_is_enough(tmp_path, hub):
     await made.run(client.wait_for_handshake)
     await made.run(client.close)
     assert not thread.is_alive()
+
+
+async def test_threads_collecting_answers(tmp_path, hub):
+    """Handlers here and handlers behind the hub are asked alike."""
+    made = Clients("threads", tmp_path, hub)
+    client = await made.connected()
+
+    async def answer(peer, message):
+        if message.msg_type == "who":
+            about = {"query": message.context["__collect_id__"], "handler": "h1"}
+            await peer.tell("who.handling", {**about, "timeout": 5})
+            await asyncio.sleep(0.3)
+            await peer.tell("who.response", {**about, "name": "hall", "succeeded": True})
+
+    hub.answer = answer
+
+    def handler(message):
+        client.emit(message.success({"name": "kitchen"}))
+
+    client.on_collect("who", handler)
+    found = await made.run(client.collect_responses, Message("who"), 0.01)
+    assert sorted(answer.data["name"] for answer in found) == ["hall", "kitchen"]
+    client.remove("who", handler)
+    found = await made.run(client.collect_responses, Message("who"), direct_return_func=lambda answer: True)
+    assert [answer.data["name"] for answer in found] == ["hall"]
+    assert client.internal_bus.emitter.listeners("who.response") == []
+    await made.run(client.close)
 
 
 async def test_threads_closing_leaves_no_thread(tmp_path, hub):

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from helpers.link_hub import NODE_ID, LinkHub, derive, eventually
 from hivemind_bus_client import scripts
 from hivemind_bus_client.identity import NodeIdentity
+from hivemind_bus_client.message import HiveMessage, HiveMessageType
 from hivemind_bus_client.psk_cache import PskCache
 
 KEY, PASSWORD = "an-access-key", "correct horse battery staple"
@@ -187,9 +188,12 @@ def test_no_command_and_an_unknown_one_show_the_usage(invoke):
     assert "No such command 'nosuch'" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["terminal", "send-mycroft", "test-identity"])
+SENDERS = ("send-mycroft", "escalate", "propagate")
+
+
+@pytest.mark.parametrize("command", [*SENDERS, "terminal", "test-identity", "ping"])
 def test_without_an_identity_every_command_says_what_to_do(invoke, command):
-    arguments = ["--msg", "x"] if command == "send-mycroft" else []
+    arguments = ["--msg", "x"] if command in SENDERS else []
     result = invoke(command, *arguments)
     assert result.exit_code == 1
     assert result.stderr == (
@@ -205,8 +209,9 @@ def test_without_an_identity_every_command_says_what_to_do(invoke, command):
         (["--msg", "x", "--payload", "[1]"], "JSON object"),
     ],
 )
-def test_arguments_are_checked_before_connecting(invoke, arguments, text):
-    result = invoke("send-mycroft", "--key", "k", "--password", "p", "--host", "192.0.2.1", *arguments)
+@pytest.mark.parametrize("command", SENDERS)
+def test_arguments_are_checked_before_connecting(invoke, command, arguments, text):
+    result = invoke(command, "--key", "k", "--password", "p", "--host", "192.0.2.1", *arguments)
     assert result.exit_code == 1
     assert text in result.stderr
 
@@ -227,6 +232,44 @@ def test_new_rsa_keys(invoke, tmp_path):
     result = invoke("reset-pgp")
     assert result.stdout.startswith(f"PUBKEY: {NodeIdentity().public_key}\nidentity saved: ")
     assert NodeIdentity().public_key != old
+
+
+def test_commands_can_be_used_by_their_own(tmp_path, monkeypatch):
+    """Without the group around them they fail in the same way."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    result = CliRunner().invoke(scripts.identity_set, [])
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Error: please set at least one of key/password/siteid/host[/port]\n",
+    )
+    with pytest.raises(ValueError, match="please set at least one of"):
+        scripts.identity_set.callback("", "", "", None, "")
+    assert CliRunner().invoke(scripts.identity_set, ["--key", "k"]).exit_code == 0
+    assert "PUBKEY" in CliRunner().invoke(scripts.reset_keys).stdout
+    arguments = ["--key", "k", "--password", "p", "--host", "127.0.0.1", "--port", "1", "--timeout", "0.1"]
+    result = CliRunner().invoke(scripts.test_identity, arguments)
+    assert result.exit_code == 1
+    assert "Error: could not reach HiveMind within 0.1s." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ConnectionRefusedError("HiveMind refused this identity: no"), "HiveMind refused this identity: no"),
+        (
+            RuntimeError("timed out waiting for handshake"),
+            "could not reach HiveMind within 30s. Check the host and port in the identity file, and that"
+            " hivemind-core is listening.",
+        ),
+    ],
+)
+def test_how_connecting_fails_is_one_line(invoke, monkeypatch, error, text):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(scripts.HiveMessageBusClient, "connect", fail)
+    result = invoke("test-identity", "--key", "k", "--password", "p", "--host", "127.0.0.1")
+    assert (result.exit_code, result.stderr) == (1, f"Error: {text}\n")
 
 
 def test_a_failure_nobody_thought_of_is_one_line_too(invoke, monkeypatch):
@@ -299,6 +342,89 @@ async def test_sending_a_message(satellite, hub):
     assert hub.received[0].body["data"] == {"utterances": ["hello"]}
     await satellite.run(*SEND, "--siteid", "attic")
     assert hub.received[1].body["context"]["session"]["site_id"] == "attic"
+
+
+@pytest.mark.parametrize("kind", ["escalate", "propagate"])
+async def test_sending_a_message_to_others(satellite, hub, kind):
+    satellite.set_up(hub)
+    arguments = (kind, *SEND[1:])
+    assert await satellite.run(*arguments) == Outcome(0, "== connected to HiveMind\n", "")
+    assert await satellite.run(*arguments, "--siteid", "attic") == Outcome(0, "== connected to HiveMind\n", "")
+    for sent, site in zip(hub.received, ["unknown", "attic"], strict=True):
+        assert (sent.msg_type, sent.payload.msg_type, sent.target_site_id) == (kind, "bus", site)
+        assert sent.payload.body["type"] == "recognizer_loop:utterance"
+        assert sent.payload.body["data"] == {"utterances": ["hello"]}
+
+
+async def test_a_hub_that_ends_the_connection_over_a_message_is_quoted(satellite, hub):
+    satellite.set_up(hub)
+
+    async def refuse(peer, message):
+        await peer.close(4003, "not permitted")
+
+    hub.received_hook = refuse
+    error = one_line_error(await satellite.run("escalate", "--msg", "x"))
+    assert "permi" in error
+
+
+# --- ping
+
+
+async def answer_ping(peer, message):
+    """As three nodes of a mesh answer, one of them twice."""
+    flood_id = message.payload.body["flood_id"]
+    for label, site in (("hub::1", None), ("kitchen::2", "kitchen"), ("kitchen::2", "kitchen")):
+        inner = HiveMessage(
+            HiveMessageType.PING, {"flood_id": flood_id, "peer": label, "site_id": site, "timestamp": 1}
+        )
+        await peer.send(HiveMessage(HiveMessageType.PROPAGATE, inner))
+
+
+async def test_ping_draws_a_map_of_who_answers(satellite, hub):
+    satellite.set_up(hub)
+    hub.received_hook = answer_ping
+    outcome = await satellite.run("ping", "--timeout", "0.3")
+    assert (outcome.exit_code, outcome.stderr) == (0, "")
+    lines = outcome.stdout.splitlines()
+    assert lines[:5] == [
+        "== connected to HiveMind, sending PING (timeout=0.3s)",
+        "  PING from hub::1",
+        "  PING from kitchen::2  site=kitchen",
+        "",
+        "== Hive Map ==",
+    ]
+    assert lines[5].startswith("[self] unnamed-node::")
+    assert len(hub.received) == 1  # it does not answer its own
+
+
+async def test_ping_for_programs_prints_json_alone(satellite, hub):
+    satellite.set_up(hub)
+    hub.received_hook = answer_ping
+    outcome = await satellite.run("ping", "--timeout", "0.3", "--json")
+    assert outcome.exit_code == 0
+    assert {node["peer"] for node in json.loads(outcome.stdout)["nodes"]} == {"hub::1", "kitchen::2"}
+    assert "PING from kitchen::2" in outcome.stderr
+
+
+async def test_ping_that_nobody_answers_fails(satellite, hub):
+    satellite.set_up(hub)
+    outcome = await satellite.run("ping", "--timeout", "0.1")
+    assert outcome.exit_code == 1
+    assert outcome.stdout.endswith("[No responses received within the timeout window]\n")
+    outcome = await satellite.run("ping", "--timeout", "0.1", "--json")
+    assert (outcome.exit_code, json.loads(outcome.stdout)) == (1, {"nodes": [], "edges": []})
+
+
+async def test_ping_that_the_hub_does_not_permit_says_so(satellite, hub):
+    satellite.set_up(hub)
+
+    async def refuse(peer, message):
+        await peer.close(4003, "not permitted")
+
+    hub.received_hook = refuse
+    assert "permi" in one_line_error(await satellite.run("ping", "--timeout", "20"))
+    hub.received_hook = lambda peer, message: peer.close(1011, "internal error handling PROPAGATE")
+    one_line_error(await satellite.run("ping", "--timeout", "20"))
 
 
 async def test_a_denial_is_told_with_its_cure(satellite, hub):

@@ -71,6 +71,8 @@ class LinkHub:
         self.refuse_with: tuple[int, str] | None = None
         """Close every new connection with this."""
         self.denied_types: set[str] = set()
+        self.received_hook: Callable[[Peer, HiveMessage], Any] | None = None
+        """Called with every message that is no BUS one."""
         self.answer: Callable[[Peer, Message], Any] = self.speak
         self._runner: Any = None
 
@@ -169,6 +171,8 @@ class LinkHub:
                 await self._deny(peer, inner.msg_type)
             else:
                 await self.answer(peer, inner)
+        elif self.received_hook is not None:
+            await self.received_hook(peer, message)
 
     async def _deny(self, peer: Peer, msg_type: str) -> None:
         data = {
