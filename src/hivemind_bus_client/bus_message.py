@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from . import codec
 from .exceptions import MalformedWirePayload
@@ -25,7 +25,15 @@ def _copied(value: Any) -> Any:
     return value
 
 
-class Message:
+class _EitherMessage(type):
+    """Makes ovos_bus_client's messages count as instances of ours, since applications may be handed those."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        theirs = _ovos_message()
+        return cls in type(instance).__mro__ or (theirs is not None and isinstance(instance, theirs))
+
+
+class Message(metaclass=_EitherMessage):
     """A message of the OVOS bus. `data` and `context` are kept as given, not copied."""
 
     __slots__ = ("context", "data", "msg_type")
@@ -53,7 +61,7 @@ class Message:
 
     def serialize(self) -> str:
         """Return the JSON text."""
-        return codec.dumps(bus_dict(self))
+        return codec.spaced(bus_dict(self))
 
     @staticmethod
     def deserialize(value: str | bytes | Json) -> Message:
@@ -85,16 +93,23 @@ class Message:
         return self.reply(f"{self.msg_type}.response", data, context)
 
 
+def _ovos_message() -> Any:
+    """Return ovos_bus_client's class where the application imported it, else None."""
+    return getattr(sys.modules.get("ovos_bus_client.message"), "Message", None)
+
+
 def message_class() -> Callable[[str, Json, Json], Any]:
     """Return the class handlers get: ovos_bus_client's where the application imported it, else ours."""
-    return getattr(sys.modules.get("ovos_bus_client.message"), "Message", Message)
+    return _ovos_message() or Message
+
+
+def _is_ours(value: object) -> TypeGuard[Message]:
+    return Message in type(value).__mro__
 
 
 def is_bus_message(value: object) -> bool:
     """Tell whether this is a bus message, ours or ovos_bus_client's."""
-    return isinstance(value, Message) or (
-        hasattr(value, "msg_type") and hasattr(value, "data") and hasattr(value, "context")
-    )
+    return _is_ours(value) or (hasattr(value, "msg_type") and hasattr(value, "data") and hasattr(value, "context"))
 
 
 def bus_dict(message: Any) -> Json:
@@ -104,7 +119,7 @@ def bus_dict(message: Any) -> Json:
 
 def as_message(value: Any) -> Message:
     """Return our Message for any bus message; data and context are shared. Raises TypeError."""
-    if isinstance(value, Message):
+    if _is_ours(value):
         return value
     if not is_bus_message(value):
         raise TypeError(f"not a bus message: {type(value).__name__}")

@@ -101,6 +101,19 @@ def finite(value: Any) -> Any:
     return value
 
 
+def spaced(value: Any, ascii_only: bool = False) -> str:
+    """Write JSON as released packages space it; floats and errors as `std_dumps` has them."""
+    try:
+        text = json.dumps(value, ensure_ascii=ascii_only, allow_nan=False)
+    except ValueError:
+        text = json.dumps(finite(value), ensure_ascii=ascii_only, allow_nan=False)
+    if ascii_only and "\\ud" in text:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # raises for a lone surrogate
+    elif not text.isascii():
+        text.encode("utf-8")
+    return text
+
+
 def std_dumps(value: Any) -> str:
     """Write compact JSON with the standard library. Raises TypeError, UnicodeEncodeError for a lone surrogate."""
     try:

@@ -24,6 +24,7 @@ from .exceptions import (
     EncryptionKeyError,
     InvalidCipher,
     InvalidKeySize,
+    MissingField,
 )
 from .text_encodings import SupportedEncodings, get_decoder, get_encoder, norm_encoding
 
@@ -85,8 +86,8 @@ _KEY_SIZES = {
     SupportedCiphers.AES_GCM: AES_KEY_SIZES,
     SupportedCiphers.CHACHA20_POLY1305: [CHACHA20_KEY_SIZE],
 }
-_GCM_MODES = (None, "GCM", 11)
-"""How callers name the one mode there is; 11 is another library's constant for it."""
+_GCM = 11
+"""Another library's constant for the one mode there is."""
 
 _norm_encoding = norm_encoding
 
@@ -96,7 +97,7 @@ def _norm_cipher(cipher: SupportedCiphers | str) -> SupportedCiphers:
     try:
         return SupportedCiphers(cipher)
     except ValueError:
-        raise InvalidCipher(f"no such cipher: {cipher!r}") from None
+        raise InvalidCipher(f"Invalid cipher: {cipher}") from None
 
 
 def cpu_supports_AES() -> bool:  # noqa: N802
@@ -118,7 +119,11 @@ def optimal_ciphers() -> list[SupportedCiphers]:
 
 
 def _as_bytes(value: bytes | str) -> bytes:
-    return value.encode("utf-8") if isinstance(value, str) else bytes(value)
+    if isinstance(value, str):
+        return value.encode("utf-8")
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise TypeError(f"text or bytes are wanted, not {type(value).__name__}")
+    return bytes(value)
 
 
 class Aead:
@@ -126,12 +131,14 @@ class Aead:
 
     __slots__ = ("_cipher", "nonce_size")
 
-    def __init__(self, key: bytes | str, cipher: SupportedCiphers | str) -> None:
-        """Raises InvalidCipher, InvalidKeySize."""
+    def __init__(self, key: bytes | str, cipher: SupportedCiphers | str, nonce: bytes | None = None) -> None:
+        """Take nonces of the size the protocol has, or of the size of the one given. Raises InvalidCipher,
+        InvalidKeySize.
+        """
         name, raw = _norm_cipher(cipher), _as_bytes(key)
         if len(raw) not in _KEY_SIZES[name]:
             raise InvalidKeySize(f"{name.value} takes keys of {_KEY_SIZES[name]} bytes, not {len(raw)}")
-        self.nonce_size = _NONCE_SIZES[name]
+        self.nonce_size = _NONCE_SIZES[name] if nonce is None else len(nonce)
         self._cipher = AESGCM(raw) if name is SupportedCiphers.AES_GCM else ChaCha20Poly1305(raw)
 
     def seal(self, plaintext: bytes, nonce: bytes | None = None) -> tuple[bytes, bytes, bytes]:
@@ -157,17 +164,19 @@ def encrypt_bin(key: bytes | str, plaintext: bytes | str, cipher: SupportedCiphe
 
     Raises InvalidCipher, InvalidKeySize, EncryptionKeyError.
     """
-    aead = Aead(key, cipher)
     try:
-        return b"".join(aead.seal(_as_bytes(plaintext)))
+        return b"".join(Aead(key, cipher).seal(_as_bytes(plaintext)))
     except (TypeError, ValueError, OverflowError) as error:
         raise EncryptionKeyError(f"cannot encrypt: {error}") from None
 
 
 def decrypt_bin(key: bytes | str, ciphertext: bytes, cipher: SupportedCiphers | str) -> bytes:
     """Open a binary envelope. Raises InvalidCipher, InvalidKeySize, DecryptionKeyError."""
-    aead = Aead(key, cipher)
-    return aead.open(ciphertext[: aead.nonce_size], ciphertext[aead.nonce_size :])
+    try:
+        aead, sealed = Aead(key, cipher), _as_bytes(ciphertext)
+    except TypeError as error:
+        raise DecryptionKeyError(f"cannot decrypt: {error}") from None
+    return aead.open(sealed[: aead.nonce_size], sealed[aead.nonce_size :])
 
 
 def encrypt_as_json(
@@ -180,10 +189,10 @@ def encrypt_as_json(
 
     A dict is written as JSON first. Raises InvalidCipher, InvalidEncoding, InvalidKeySize, EncryptionKeyError.
     """
-    encode, aead = get_encoder(encoding), Aead(key, cipher)
+    encode = get_encoder(encoding)
     text = json.dumps(plaintext) if isinstance(plaintext, dict) else plaintext
     try:
-        nonce, ciphertext, tag = aead.seal(_as_bytes(text))
+        nonce, ciphertext, tag = Aead(key, cipher).seal(_as_bytes(text))
     except (TypeError, ValueError, OverflowError) as error:
         raise EncryptionKeyError(f"cannot encrypt: {error}") from None
     fields = {"ciphertext": ciphertext, "tag": tag, "nonce": nonce}
@@ -200,15 +209,17 @@ def _encoded_fields(envelope: str | bytes | Mapping[str, Any], optional: str) ->
         text = fields.get(name)
         if text is None and name == optional:
             text = ""
+        if text is None:
+            raise MissingField(f"an encrypted message has a {name}")
         if not isinstance(text, str):
-            raise DecodingError(f"an encrypted message has a {name}, as text")
+            raise DecodingError(f"the {name} of an encrypted message is text")
         texts.append(text)
     return texts
 
 
 def decrypt_from_json(
     key: bytes | str,
-    ciphertext: str | bytes | Mapping[str, Any],
+    ciphertext_json: str | bytes | Mapping[str, Any],
     cipher: SupportedCiphers | str = SupportedCiphers.AES_GCM,
     encoding: SupportedEncodings | str = SupportedEncodings.JSON_B64,
 ) -> str:
@@ -217,7 +228,7 @@ def decrypt_from_json(
     Raises InvalidCipher, InvalidEncoding, InvalidKeySize, DecodingError, DecryptionKeyError.
     """
     decode, aead = get_decoder(encoding), Aead(key, cipher)
-    sealed, tag, nonce = _encoded_fields(ciphertext, optional="tag")
+    sealed, tag, nonce = _encoded_fields(ciphertext_json, optional="tag")
     opened = aead.open(decode(nonce), decode(sealed) + (decode(tag) if tag else b""))
     try:
         return opened.decode("utf-8")
@@ -226,25 +237,28 @@ def decrypt_from_json(
 
 
 def _check_mode(mode: Any) -> None:
-    if mode not in _GCM_MODES:
+    if mode not in (None, "GCM", _GCM):
         raise InvalidCipher("GCM is the only mode")
 
 
 def encrypt_AES(  # noqa: N802
-    key: bytes | str, text: bytes | str, nonce: bytes | None = None, mode: Any = None
+    key: bytes | str, text: bytes | str, nonce: bytes | None = None, mode: Any = _GCM
 ) -> tuple[bytes, bytes, bytes]:
-    """Return ciphertext, tag and nonce under AES-GCM. Raises InvalidKeySize."""
+    """Return ciphertext, tag and nonce under AES-GCM; a nonce that is given has 8 to 128 bytes.
+
+    Raises InvalidKeySize, ValueError.
+    """
     _check_mode(mode)
-    nonce, ciphertext, tag = Aead(key, SupportedCiphers.AES_GCM).seal(_as_bytes(text), nonce)
+    nonce, ciphertext, tag = Aead(key, SupportedCiphers.AES_GCM, nonce).seal(_as_bytes(text), nonce)
     return ciphertext, tag, nonce
 
 
 def decrypt_AES_128(  # noqa: N802
-    key: bytes | str, ciphertext: bytes, tag: bytes, nonce: bytes, mode: Any = None
+    key: bytes | str, ciphertext: bytes, tag: bytes, nonce: bytes, mode: Any = _GCM
 ) -> bytes:
     """Open what `encrypt_AES` returned, with any of its key sizes. Raises InvalidKeySize, DecryptionKeyError."""
     _check_mode(mode)
-    return Aead(key, SupportedCiphers.AES_GCM).open(nonce, ciphertext + tag)
+    return Aead(key, SupportedCiphers.AES_GCM, nonce).open(nonce, ciphertext + tag)
 
 
 def encrypt_ChaCha20_Poly1305(  # noqa: N802
@@ -333,9 +347,10 @@ def hybrid_decrypt(private_key: Any, envelope: Mapping[str, Any]) -> bytes:
     sealed, tag, nonce = _encoded_fields(envelope, optional="")
     wrapped = envelope.get("encrypted_key")
     if not isinstance(wrapped, str):
-        raise DecodingError("a sealed message has an encrypted_key, as text")
+        raise MissingField("a sealed message has an encrypted_key, as text")
+    sealed_key = decode(wrapped)
     try:
-        key = _private(private_key).decrypt(decode(wrapped), _oaep())
+        key = _private(private_key).decrypt(sealed_key, _oaep())
         aead = Aead(key, SupportedCiphers.AES_GCM)
     except (TypeError, ValueError, AttributeError, InvalidKeySize) as error:
         raise DecryptionKeyError(f"not sealed for this key: {error}") from None

@@ -4,8 +4,8 @@
 HiveMindException
 ├── UnauthorizedKeyError
 ├── InvalidCipher, InvalidEncoding, InvalidKeySize
-├── WrongEncryptionKey ── DecryptionKeyError, EncryptionKeyError
-├── DecodingError ── Z85DecodeError, InvalidJson, MalformedBinaryFrame
+├── WrongEncryptionKey ── DecryptionKeyError, EncryptionKeyError        also ValueErrors
+├── DecodingError ── Z85DecodeError, InvalidJson, MalformedBinaryFrame, MissingField       also ValueErrors
 ├── IdentityFileCorrupted
 ├── NotOpen                       misuse: a message was sent before the session is up
 ├── NoiseError ── NoiseHandshakeFailed, NoiseTransportFailed
@@ -18,6 +18,8 @@ MalformedWirePayload, MetadataTooLarge, UnsupportedProtocolVersion     ValueErro
 """
 
 from __future__ import annotations
+
+from json import JSONDecodeError
 
 
 class HiveMindException(Exception):
@@ -40,7 +42,7 @@ class InvalidKeySize(HiveMindException):
     """The key or nonce has a length its cipher does not take (docs/protocol.md 9.1)."""
 
 
-class WrongEncryptionKey(HiveMindException):
+class WrongEncryptionKey(HiveMindException, ValueError):
     """A cipher operation failed under the key given."""
 
 
@@ -52,7 +54,7 @@ class EncryptionKeyError(WrongEncryptionKey):
     """The plaintext could not be encrypted under this key."""
 
 
-class DecodingError(HiveMindException):
+class DecodingError(HiveMindException, ValueError):
     """A text or binary form could not be read."""
 
 
@@ -60,12 +62,26 @@ class Z85DecodeError(DecodingError):
     """The text is not valid in its base-85 alphabet (docs/protocol.md 9.4)."""
 
 
-class InvalidJson(DecodingError, ValueError):
-    """The text is not strict JSON: UTF-8, at most 64 levels deep, finite numbers, whole code points."""
+class InvalidJson(DecodingError, JSONDecodeError):
+    """The text is not strict JSON: UTF-8, at most 64 levels deep, finite numbers, whole code points.
+
+    Also the standard library's JSONDecodeError, which callers of the released packages catch; `doc` and `pos` are not
+    kept.
+    """
+
+    def __init__(self, message: str, doc: str = "", pos: int = 0) -> None:
+        JSONDecodeError.__init__(self, message, doc, pos)
+        self.args = (message,)
 
 
-class MalformedBinaryFrame(DecodingError, ValueError):
+class MalformedBinaryFrame(DecodingError):
     """The bytes are not a binary frame (docs/protocol.md 4.7)."""
+
+
+class MissingField(DecodingError, KeyError):
+    """An encrypted message lacks one of its fields."""
+
+    __str__ = Exception.__str__  # KeyError's would put quotes around it
 
 
 class IdentityFileCorrupted(HiveMindException):

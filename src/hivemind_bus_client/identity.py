@@ -11,11 +11,21 @@ from typing import Any, Protocol, cast
 
 from .identity_file import IdentityFile, make_private, read_or_create_noise_key, write_private
 
-__all__ = ["NodeIdentity", "create_RSA_key", "export_RSA_key", "read_or_create_noise_key", "write_private"]
+__all__ = [
+    "JsonConfigXDG",
+    "NodeIdentity",
+    "create_RSA_key",
+    "export_RSA_key",
+    "read_or_create_noise_key",
+    "shared_identity_for",
+    "write_private",
+]
 
 LOG = logging.getLogger(__name__)
 
-IDENTITY_NAME = "_identity.json"
+IDENTITY_STEM = "_identity"
+IDENTITY_NAME = f"{IDENTITY_STEM}.json"
+FOLDER = "hivemind"
 RSA_KEY_NAME = "HiveMindComs.pem"
 DEFAULT_NAME = "unnamed-node"
 RSA_BITS = 2048
@@ -35,17 +45,24 @@ class IdentityStore(Protocol):
     def reload(self) -> None: ...
 
 
-def create_RSA_key() -> tuple[str, str]:  # noqa: N802
-    """Return a new RSA-2048 pair as PEM text, private and public (docs/protocol.md 18)."""
+def create_RSA_key(key_size: int = RSA_BITS) -> tuple[str, str]:  # noqa: N802
+    """Return a new RSA pair as PEM text, public and private (docs/protocol.md 18)."""
     from cryptography.hazmat.primitives.asymmetric import rsa
 
-    key = rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
-    return _private_pem(key), _public_pem(key)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=key_size)
+    return _public_pem(key), _private_pem(key)
 
 
-def export_RSA_key(private_pem: str, path: str | os.PathLike[str]) -> None:  # noqa: N802
-    """Write an RSA private key to a file that only its owner may read."""
-    write_private(path, private_pem)
+def export_RSA_key(key: Any, path: str | os.PathLike[str]) -> None:  # noqa: N802
+    """Write an RSA private key, PEM or another library's object that exports it, where only its owner may read it."""
+    write_private(path, key.export_key() if hasattr(key, "export_key") else key)
+
+
+def JsonConfigXDG(  # noqa: N802
+    name: str, subfolder: str = FOLDER, xdg_folder: str | os.PathLike[str] | None = None
+) -> IdentityFile:
+    """Return the JSON file of that name in a folder of the user's configuration. Raises IdentityFileCorrupted."""
+    return IdentityFile(Path(xdg_folder or xdg_config_home(), subfolder, f"{name}.json"))
 
 
 def _private_pem(key: Any) -> str:
@@ -76,23 +93,44 @@ def _public_pem_of(private_path: str) -> str | None:
         return None
 
 
-def _config_home() -> Path:
+def xdg_config_home() -> Path:
+    """Return the folder of the user's configuration, as the environment has it now."""
     home = os.environ.get("XDG_CONFIG_HOME", "")
     return Path(home) if os.path.isabs(home) else Path.home() / ".config"
 
 
-def _locate(app_name: str | None, shared_fallback: bool) -> tuple[Path, bool]:
-    """Return the identity file of an application, and whether it is the shared one standing in for it."""
-    shared = _config_home() / "hivemind" / IDENTITY_NAME
+def _locate(app_name: str | None, shared_fallback: bool, home: Path) -> tuple[str, bool]:
+    """Return the folder of an application's identity, and whether the shared one stands in for it."""
     if app_name is None:
-        return shared, False
+        return FOLDER, False
     if not _APP_NAME.fullmatch(app_name):
         raise ValueError(f"app_name {app_name!r}: letters, digits, '.', '_' and '-', at most 64, no leading '.'")
-    own = shared.parent / app_name / IDENTITY_NAME
+    own, shared = home / FOLDER / app_name / IDENTITY_NAME, home / FOLDER / IDENTITY_NAME
     if shared_fallback and not own.exists() and shared.exists():
-        LOG.warning("%s does not exist; the shared identity %s is used", own, shared)
-        return shared, True
-    return own, False
+        LOG.warning(f"{own} does not exist; {app_name} uses the shared identity {shared}")
+        return FOLDER, True
+    return f"{FOLDER}/{app_name}", False
+
+
+def _opened(identity_file: Any) -> IdentityStore:
+    """Return what an identity is kept in: a mapping as it is, or the file at a path.
+
+    Such a mapping may be empty because it could not read its file: IdentityFileCorrupted, or it would be overwritten.
+    """
+    if not hasattr(identity_file, "get"):
+        return IdentityFile(identity_file)
+    path = getattr(identity_file, "path", None)
+    if not identity_file and isinstance(path, (str, os.PathLike)) and os.path.isfile(path):
+        IdentityFile(path)
+    return cast("IdentityStore", identity_file)
+
+
+def _is_creatable(path: str) -> bool:
+    """Tell whether a file could be made here, its folders with it."""
+    parent = os.path.dirname(path)
+    while not os.path.exists(parent):
+        parent = os.path.dirname(parent)
+    return os.path.isdir(parent) and os.access(parent, os.W_OK)
 
 
 class NodeIdentity:
@@ -114,12 +152,13 @@ class NodeIdentity:
             raise ValueError("give identity_file or app_name, not both")
         self.app_name = app_name
         self.uses_shared_fallback = False
-        if identity_file is None:
-            identity_file, self.uses_shared_fallback = _locate(app_name, shared_fallback)
-        if isinstance(identity_file, (str, os.PathLike)):
-            self.IDENTITY_FILE: IdentityStore = IdentityFile(identity_file)
-        else:
-            self.IDENTITY_FILE = cast("IdentityStore", identity_file)
+        self.IDENTITY_FILE: IdentityStore
+        if identity_file is not None:
+            self.IDENTITY_FILE = _opened(identity_file)
+            return
+        home = xdg_config_home()
+        folder, self.uses_shared_fallback = _locate(app_name, shared_fallback, home)
+        self.IDENTITY_FILE = JsonConfigXDG(IDENTITY_STEM, subfolder=folder, xdg_folder=str(home))
 
     def __repr__(self) -> str:
         return f"NodeIdentity({self.IDENTITY_FILE.path!r})"
@@ -132,8 +171,7 @@ class NodeIdentity:
         path = os.path.expanduser(stored)
         if not os.path.isabs(path):
             return self._beside(path)
-        usable = os.access(path, os.R_OK) or (not os.path.exists(path) and os.access(os.path.dirname(path), os.W_OK))
-        if usable:
+        if os.path.exists(path) or _is_creatable(path):
             return path
         LOG.warning("%s is out of reach; %s beside the identity file is used", path, os.path.basename(path))
         return self._beside(os.path.basename(path))
@@ -149,11 +187,10 @@ class NodeIdentity:
     @property
     def name(self) -> str:
         """A label for people; key files are named after it."""
-        stored = self.IDENTITY_FILE.get("name")
-        if stored:
-            return str(stored)
-        legacy = self.IDENTITY_FILE.get("key")
-        return os.path.basename(legacy) if legacy else DEFAULT_NAME
+        store = self.IDENTITY_FILE
+        if not store.get("name") and store.get("key"):
+            store["name"] = os.path.basename(store["key"])
+        return store.get("name") or DEFAULT_NAME
 
     @name.setter
     def name(self, value: str) -> None:
@@ -225,7 +262,7 @@ class NodeIdentity:
 
     def create_keys(self) -> None:
         """Make a new RSA pair beside the identity file. The file itself is not saved."""
-        private_pem, public_pem = create_RSA_key()
+        public_pem, private_pem = create_RSA_key()
         export_RSA_key(private_pem, self._beside(RSA_KEY_NAME))
         self.private_key = RSA_KEY_NAME
         self.public_key = public_pem
@@ -250,9 +287,10 @@ class NodeIdentity:
 
     def add_trusted_key(self, alias: str, pubkey: str) -> bool:
         """Trust a public key under a new alias; False if the alias is taken, which changes nothing."""
-        if alias in self.trusted_keys:
+        known = self.trusted_keys
+        if alias in known:
             return False
-        self.trusted_keys = {**self.trusted_keys, alias: pubkey}
+        self.trusted_keys = {**known, alias: pubkey}
         return True
 
     def remove_trusted_key(self, alias: str) -> bool:
@@ -301,5 +339,5 @@ class NodeIdentity:
 
 def shared_identity_for(owner: str) -> NodeIdentity:
     """Return the shared identity for a component that was given none, saying so in the log."""
-    LOG.warning("%s was given no identity; the shared one is used", owner)
+    LOG.warning(f"{owner} was given no identity; the shared one is used")
     return NodeIdentity()

@@ -82,6 +82,7 @@ ROUTED_TYPES = frozenset(
 _PAYLOAD_REQUIRED = frozenset({HiveMessageType.HELLO, HiveMessageType.HANDSHAKE})
 _TEXT_KEYS = ("node", "source_peer", "target_site_id", "target_pubkey")
 _LENIENT_KEYS = ("msg_type", "payload", "metadata", "route", "target_site_id", "target_pubkey")
+_EMPTY: tuple[Any, ...] = (None, "", [])
 _KEEP: Any = object()
 
 
@@ -97,7 +98,12 @@ def _plain(kind: HiveMessageType, payload: Any) -> Any:
         body = bus_dict(payload)
         # A bare bus message inside a routed one would be refused by every hub.
         return HiveMessage(HiveMessageType.BUS, body).as_dict if kind in ROUTED_TYPES else body
-    return bytes(payload) if isinstance(payload, (bytearray, memoryview)) else payload
+    return payload
+
+
+def _no_object(kind: HiveMessageType | str, payload: Any) -> MalformedWirePayload:
+    name = _TYPES[kind].value
+    return MalformedWirePayload(f"{name} payload must be a JSON object, got {type(payload).__name__}")
 
 
 def _parsed(text: str) -> Any:
@@ -121,7 +127,7 @@ def _merged(base: Mapping[str, Any], new: Mapping[str, Any], rules: Mapping[str,
             merged[key] = _merged(present, value, rules)
         elif rules["merge_lists"] and isinstance(present, list) and isinstance(value, list):
             merged[key] = present + [item for item in value if not (rules["no_dupes"] and item in present)]
-        elif not (rules["new_only"] and key in merged) and (value or not rules["skip_empty"]):
+        elif not (rules["new_only"] and key in merged) and not (rules["skip_empty"] and value in _EMPTY):
             merged[key] = value
     return merged
 
@@ -130,6 +136,7 @@ class HiveMessage:
     """What travels in the hive: a type, a payload, and where it goes and came from."""
 
     __slots__ = (
+        "_bin_type",
         "_metadata",
         "_msg_type",
         "_node",
@@ -140,7 +147,6 @@ class HiveMessage:
         "_target_site_id",
         "_targets",
         "_view",
-        "bin_type",
     )
 
     def __init__(
@@ -166,14 +172,14 @@ class HiveMessage:
         if kind is None:
             raise ValueError("Unknown HiveMessage.msg_type")
         if kind is HiveMessageType.BINARY:
-            if not isinstance(payload, (bytes, bytearray, memoryview)):
+            if not isinstance(payload, bytes):
                 raise ValueError(f"expected 'bytes' payload for HiveMessageType.BINARY, got {type(payload)}")
         elif bin_type:
             raise ValueError("bin_type can only be set for BINARY message type")
         self._msg_type = msg_type
         self._payload = _plain(kind, _parsed(payload) if isinstance(payload, str) else payload)
         self._view: Any = None
-        self.bin_type = bin_type or HiveMindBinaryPayloadType.UNDEFINED
+        self._bin_type = HiveMindBinaryPayloadType.UNDEFINED if bin_type is None else bin_type
         self._metadata = {} if metadata is None else metadata
         self._node = node
         self._source_peer = source_peer
@@ -206,7 +212,7 @@ class HiveMessage:
 
     @payload.setter
     def payload(self, value: Any) -> None:
-        self._payload = _plain(_TYPES[self._msg_type], value)
+        self._payload = None if value is None else _plain(_TYPES[self._msg_type], value)
         self._view = None
 
     def _build_view(self) -> Any:
@@ -215,6 +221,11 @@ class HiveMessage:
         if self._msg_type in ROUTED_TYPES:
             return HiveMessage._from_dict(self._payload)
         return self._payload
+
+    @property
+    def bin_type(self) -> HiveMindBinaryPayloadType | int:
+        """What the bytes of a BINARY message are, as it was given."""
+        return self._bin_type
 
     @property
     def metadata(self) -> Json:
@@ -261,7 +272,7 @@ class HiveMessage:
         if self._msg_type == HiveMessageType.BINARY:
             raise ValueError("messages with type HiveMessageType.BINARY can not be cast to dict")
         if not isinstance(self._payload, dict):
-            raise MalformedWirePayload(f"a payload is an object, not {type(self._payload).__name__}")
+            raise _no_object(self._msg_type, self._payload)
         return {
             "msg_type": self._msg_type,
             "payload": self._payload,
@@ -275,20 +286,20 @@ class HiveMessage:
 
     @property
     def as_json(self) -> str:
-        """The JSON text. Raises as `as_dict` does."""
-        return codec.dumps(self.as_dict)
+        """The JSON text, as released packages space it. Raises as `as_dict` does."""
+        return codec.spaced(self.as_dict)
 
     def serialize(self) -> str:
-        """Return the JSON text. Raises as `as_dict` does."""
-        return codec.dumps(self.as_dict)
+        """Return the JSON text, as released packages space it. Raises as `as_dict` does."""
+        return codec.spaced(self.as_dict)
 
     @staticmethod
-    def from_wire(value: str | bytes | Json) -> HiveMessage:
+    def from_wire(frame: str | bytes | Json) -> HiveMessage:
         """Build a message from what a peer sent. Raises InvalidJson, MalformedWirePayload, ValueError.
 
         Keys that do not belong to an envelope are ignored (docs/protocol.md 2.1).
         """
-        return HiveMessage._from_dict(codec.loads(value) if isinstance(value, (str, bytes)) else value)
+        return HiveMessage._from_dict(codec.loads(frame) if isinstance(frame, (str, bytes)) else frame)
 
     @staticmethod
     def _from_dict(frame: Any) -> HiveMessage:
@@ -300,25 +311,29 @@ class HiveMessage:
             raise MalformedWirePayload("a HiveMind message names its type, and is not binary when it is JSON")
         if "payload" not in frame and kind in _PAYLOAD_REQUIRED:
             raise MalformedWirePayload(f"a {kind} message has a payload")
-        payload, metadata, route = get("payload", {}), get("metadata"), get("route")
+        if kind not in _TYPES:
+            raise ValueError("Unknown HiveMessage.msg_type")
+        payload, metadata, route, targets = get("payload", {}), get("metadata"), get("route"), get("target_peers")
         if not isinstance(payload, dict):
-            raise MalformedWirePayload(f"a payload is an object, not {type(payload).__name__}")
-        if not isinstance(metadata, (dict, type(None))) or not isinstance(route, (list, type(None))):
-            raise MalformedWirePayload("metadata is an object and route an array")
+            raise _no_object(kind, payload)
+        if not isinstance(metadata, (dict, type(None))):
+            raise MalformedWirePayload("metadata is an object")
+        if not isinstance(route, (list, type(None))) or not isinstance(targets, (list, type(None))):
+            raise MalformedWirePayload("route and target_peers are arrays")
         texts = node, source_peer, site_id, pubkey = [get(key) for key in _TEXT_KEYS]
         for text in texts:
             if text is not None and not isinstance(text, str):
                 raise MalformedWirePayload(f"{', '.join(_TEXT_KEYS)} are text")
-        return HiveMessage(kind, payload, node, source_peer, route, None, site_id, pubkey, metadata=metadata)
+        return HiveMessage(kind, payload, node, source_peer, route, targets, site_id, pubkey, metadata=metadata)
 
     @staticmethod
-    def deserialize(value: str | bytes | Json) -> HiveMessage:
+    def deserialize(payload: str | bytes | Json) -> HiveMessage:
         """Build a message leniently, as INTERCOM and mailbox content is read (docs/protocol.md 2.3).
 
         An envelope keeps type, payload, metadata, route and targets; a bare bus message becomes BUS; any other
         object becomes THIRDPRTY. Raises InvalidJson, MalformedWirePayload.
         """
-        frame = codec.loads(value) if isinstance(value, (str, bytes)) else value
+        frame = codec.loads(payload) if isinstance(payload, (str, bytes)) else payload
         if not isinstance(frame, dict):
             raise MalformedWirePayload("a HiveMind message is an object")
         kind = frame.get("msg_type")
@@ -342,7 +357,7 @@ class HiveMessage:
             "target_peers": list(self._targets),
             "target_site_id": self._target_site_id,
             "target_pubkey": self._target_pubkey,
-            "bin_type": self.bin_type,
+            "bin_type": self._bin_type,
             "metadata": dict(self._metadata),
         }
         copy = HiveMessage(**{**kept, **fields})
@@ -356,12 +371,16 @@ class HiveMessage:
         self,
         data: Mapping[str, Any] | None = None,
         *,
-        merge_lists: bool = True,
-        skip_empty: bool = True,
+        merge_lists: bool = False,
+        skip_empty: bool = False,
         no_dupes: bool = True,
         new_only: bool = False,
     ) -> None:
-        """Append a hop of `source_peer` unless the last one is its; merge `data` into the last hop."""
+        """Append a hop of `source_peer` unless the last one is its; merge `data` into the last hop.
+
+        Objects merge recursively. Lists are replaced, or joined with `merge_lists` (without what is there already, if
+        `no_dupes`); `skip_empty` leaves out None, empty texts and empty lists, `new_only` keys that are there.
+        """
         rules = {
             "merge_lists": merge_lists,
             "skip_empty": skip_empty,
@@ -390,14 +409,16 @@ class HiveMessage:
         self._targets = [*self._targets, peer]
 
     def remove_target_peer(self, peer: str) -> None:
-        """Remove a peer it is for, if it is there."""
-        self._targets = [item for item in self._targets if item != peer]
+        """Remove a peer it is for, once, if it is there."""
+        if peer in self._targets:
+            self._targets = list(self._targets)
+            self._targets.remove(peer)
 
     # --- a dict payload's keys ------------------------------------------------------------------------------
 
     def _object(self) -> Json:
         if not isinstance(self._payload, dict):
-            raise TypeError(f"the payload is not an object but {type(self._payload).__name__}")
+            raise TypeError(f"the payload has no items: it is {type(self._payload).__name__}, not an object")
         return self._payload
 
     def __getitem__(self, key: str) -> Any:

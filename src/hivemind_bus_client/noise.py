@@ -14,6 +14,7 @@ import json
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -24,6 +25,25 @@ from .exceptions import NoiseHandshakeFailed, NoiseTransportFailed
 from .parts import CHUNK_SIZE as CHUNK_SIZE
 from .parts import MAX_REASSEMBLY_BYTES as MAX_REASSEMBLY_BYTES
 from .parts import split_message
+
+_ELSEWHERE = {
+    "NoiseHandShake": "noise_transport",
+    "NoiseTransport": "noise_transport",
+    "start_noise_handshake": "noise_transport",
+    "NOISE_PSK_CACHE_SUFFIX": "noise_psks",
+    "clear_cached_psks": "noise_psks",
+    "forget_cached_psk": "noise_psks",
+    "load_cached_psk": "noise_psks",
+    "save_cached_psk": "noise_psks",
+}
+"""Released names of this module that need files or locks, and the modules they are in."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_ELSEWHERE[name]}", __package__), name)
+
 
 PROTOCOL_V3 = 3
 NOISE_SUPPORTED = True
@@ -79,16 +99,21 @@ def select_noise_options(
     return (pattern, suite) if pattern and suite else None
 
 
-def derive_psk(password: str, node_id: str) -> bytes:
-    """Derive the 32-byte pre-shared key with argon2id (docs/protocol.md 7.4).
+def derive_psk(password: str | bytes, node_id: str | bytes | None = None, salt: bytes | None = None) -> bytes:
+    """Derive the 32-byte pre-shared key with argon2id (docs/protocol.md 7.4); texts are taken as UTF-8.
+
+    The salt is made from the hub's `node_id` unless one is given; without both, ValueError.
 
     Takes 0.1 s to several seconds and 64 MiB: never call it on an event loop, and keep the result.
     """
     from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-    salt = hashlib.sha256(node_id.encode("utf-8")).digest()
+    if salt is None:
+        if node_id is None:
+            raise ValueError("a node_id or a salt is wanted")
+        salt = hashlib.sha256(node_id.encode("utf-8") if isinstance(node_id, str) else node_id).digest()
     kdf = Argon2id(salt=salt, length=PSK_BYTES, iterations=3, lanes=1, memory_cost=65_536)
-    return kdf.derive(password.encode("utf-8"))
+    return kdf.derive(password.encode("utf-8") if isinstance(password, str) else password)
 
 
 def generate_static_key() -> bytes:
@@ -254,9 +279,7 @@ class Handshake:
     A step that fails raises NoiseHandshakeFailed and leaves the state as it was.
     """
 
-    def __init__(
-        self, pattern: str, suite: str, *, initiator: bool, prologue: bytes, keys: HandshakeKeys
-    ) -> None:
+    def __init__(self, pattern: str, suite: str, *, initiator: bool, prologue: bytes, keys: HandshakeKeys) -> None:
         self.initiator = initiator
         self.keys = keys
         self._messages = _MESSAGES[pattern]
@@ -373,6 +396,7 @@ def _take(data: bytes, size: int) -> tuple[bytes, bytes]:
 
 
 # --- transport (docs/protocol.md 7.6) -----------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class Transport:

@@ -6,8 +6,9 @@ by half a byte up to its payload, which is aligned again. No general bit string 
 
 from __future__ import annotations
 
-import json
+import sys
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -20,12 +21,12 @@ from .exceptions import (
     UnsupportedProtocolVersion,
 )
 from .message import (
-    ROUTED_TYPES,
     HiveMessage,
     HiveMessageType,
     HiveMindBinaryPayloadType,
     Json,
     Message,
+    as_message,
     is_bus_message,
 )
 
@@ -71,24 +72,58 @@ _INT2TYPE: dict[int, HiveMessageType] = {
 }
 _TYPE2INT: dict[str, int] = {kind: code for code, kind in _INT2TYPE.items()}
 _BINARY_CODE = _TYPE2INT[HiveMessageType.BINARY]
-_LAST_SUBTYPE = max(HiveMindBinaryPayloadType)
+_SUBTYPES = frozenset(HiveMindBinaryPayloadType)
 _ALWAYS_TEXT = frozenset({HiveMessageType.HELLO, HiveMessageType.HANDSHAKE, HiveMessageType.INTERCOM})
 BINARY_ENCODABLE_TYPES = frozenset(_INT2TYPE.values())
 
 
 class Bits:
-    """A finished frame: `bytes`, and its length in bits as ``len()``."""
+    """A finished frame, for those who do not use the ``bitstring`` package: its length is counted in bits."""
 
     __slots__ = ("bytes",)
 
     def __init__(self, data: bytes) -> None:
         self.bytes = data
 
+    @property
+    def bin(self) -> str:
+        """The bits as binary digits."""
+        return "".join(f"{byte:08b}" for byte in self.bytes)
+
+    @property
+    def hex(self) -> str:
+        """The bytes as hexadecimal digits."""
+        return self.bytes.hex()
+
+    def tobytes(self) -> bytes:
+        """Return the bytes."""
+        return self.bytes
+
     def __len__(self) -> int:
         return len(self.bytes) * 8
 
     def __bytes__(self) -> bytes:
         return self.bytes
+
+    def __iter__(self) -> Iterator[bool]:
+        return (digit == "1" for digit in self.bin)
+
+    def __getitem__(self, index: int) -> bool:
+        return self.bin[index] == "1"
+
+    def __eq__(self, other: object) -> bool:
+        data = getattr(other, "bytes", other)
+        return self.bytes == data if isinstance(data, bytes) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as theirs, which can be changed
+
+    def __repr__(self) -> str:
+        return f"Bits('0x{self.hex}')"
+
+
+def _frame_object(frame: bytes) -> Any:
+    """Return the frame as a ``BitArray`` where the application imported ``bitstring``, else as `Bits`."""
+    return getattr(sys.modules.get("bitstring"), "BitArray", Bits)(frame)
 
 
 # --- encoding -----------------------------------------------------------------------------------------------
@@ -104,19 +139,8 @@ class _Parts(NamedTuple):
     versioned: bool = False
 
 
-def _json_bytes(value: Any, ascii_only: bool) -> bytes:
-    """Write JSON as released packages space and escape it; a float that is not finite becomes null."""
-    try:
-        text = json.dumps(value, ensure_ascii=ascii_only, allow_nan=False)
-    except ValueError:
-        text = json.dumps(codec.finite(value), ensure_ascii=ascii_only, allow_nan=False)
-    if ascii_only and "\\ud" in text:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # raises for a lone surrogate
-    return text.encode("utf-8")
-
-
 def _metadata_json(metadata: Json | None) -> bytes:
-    return _json_bytes(metadata, ascii_only=True) if metadata else b"{}"
+    return codec.spaced(metadata, ascii_only=True).encode("ascii") if metadata else b"{}"
 
 
 def _frame(parts: _Parts, compressed: bool) -> bytes:
@@ -153,14 +177,13 @@ def is_binary_encodable(message: HiveMessage) -> bool:
     if len(_metadata_json(message.metadata)) > MAX_METADATA_BYTES:
         return False
     # The receiver takes the outer route from the inner message.
-    carried = message.body.get("route") if kind in ROUTED_TYPES and isinstance(message.body, dict) else None
+    carried = message.body.get("route") if isinstance(message.body, dict) else None
     return message.route == (carried or [])
 
 
 def _subtype(value: int) -> int:
-    if not 0 <= value <= 15:
-        raise ValueError(f"a binary subtype is 0 to 15, not {value}")
-    return int(value)
+    """Return what is written for a subtype: unassigned ones are UNDEFINED (docs/protocol.md 4.4)."""
+    return int(value) if value in _SUBTYPES else 0
 
 
 def encode_frame(message: HiveMessage, compressed: bool | None = None) -> bytes:
@@ -176,7 +199,7 @@ def encode_frame(message: HiveMessage, compressed: bool | None = None) -> bytes:
     body = message.body
     if code != _BINARY_CODE:
         if not isinstance(body, dict):
-            raise MalformedWirePayload(f"a payload is an object, not {type(body).__name__}")
+            raise _no_object(message.msg_type, body)
         body = codec.dumps_bytes(body)
     parts = _Parts(code, body, _metadata_json(message.metadata), _subtype(message.bin_type))
     if compressed is None:
@@ -187,25 +210,34 @@ def encode_frame(message: HiveMessage, compressed: bool | None = None) -> bytes:
         return _frame(parts, not compressed)
 
 
-def _payload_bytes(payload: Any) -> bytes:
+def _no_object(kind: Any, payload: Any) -> MalformedWirePayload:
+    return MalformedWirePayload(f"{kind} payload must be a JSON object, got {type(payload).__name__}")
+
+
+def _payload_bytes(kind: Any, payload: Any) -> bytes:
     """Return the JSON of whatever may be a payload, as released packages spell it (docs/protocol.md 4.3)."""
     if isinstance(payload, HiveMessage):
-        return _json_bytes(payload.as_dict, ascii_only=False)
+        return codec.spaced(payload.as_dict).encode("utf-8")
     if is_bus_message(payload):
-        return _json_bytes(Message(payload.msg_type, payload.data, payload.context).as_dict, ascii_only=False)
-    if hasattr(payload, "serialize"):
-        payload = payload.serialize()
-    if isinstance(payload, str):
-        payload = codec.loads(payload)
-    if not isinstance(payload, (dict, type(None))):
-        raise MalformedWirePayload(f"a payload is an object, not {type(payload).__name__}")
-    return _json_bytes(payload or {}, ascii_only=True)
+        return codec.spaced(as_message(payload).as_dict).encode("utf-8")
+    if isinstance(payload, dict):
+        return codec.spaced(payload, ascii_only=True).encode("ascii")
+    text = payload.serialize() if hasattr(payload, "serialize") else payload
+    if not isinstance(text, str):
+        raise _no_object(kind, payload)
+    try:
+        value = codec.loads(text)
+    except InvalidJson as error:
+        raise MalformedWirePayload(f"{kind} payload is text that is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise _no_object(kind, value)
+    return text.encode("utf-8")
 
 
 def _raw_bytes(data: Any) -> bytes:
     data = getattr(data, "bytes", data)
     if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise MalformedWirePayload(f"binary data is bytes, not {type(data).__name__}")
+        raise MalformedWirePayload(f"a BINARY payload is bytes, got {type(data).__name__}")
     return bytes(data)
 
 
@@ -217,10 +249,13 @@ def get_bitstring(
     binary_type: HiveMindBinaryPayloadType | int = HiveMindBinaryPayloadType.UNDEFINED,
     proto_version: int = PROTOCOL_VERSION,
     versioned: bool = False,
-) -> Bits:
+) -> Any:
     """Return the frame of a payload: a message, anything with ``serialize()``, a dict, JSON text, or bytes.
 
-    Raises ValueError, InvalidJson, MalformedWirePayload, MetadataTooLarge, UnsupportedProtocolVersion.
+    What is returned has ``bytes`` and a length in bits: `Bits`, or ``bitstring.BitArray`` in an application that
+    imported that package.
+
+    Raises ValueError, MalformedWirePayload, MetadataTooLarge, UnsupportedProtocolVersion.
     """
     if proto_version > PROTOCOL_VERSION:
         raise UnsupportedProtocolVersion(f"Max Supported Version: {PROTOCOL_VERSION}")
@@ -231,13 +266,13 @@ def get_bitstring(
     if code == _BINARY_CODE:
         parts = _Parts(code, _raw_bytes(payload), metadata, _subtype(binary_type), versioned)
     else:
-        parts = _Parts(code, _payload_bytes(payload), metadata, 0, versioned)
-    return Bits(_shortest_frame(parts) if compressed is None else _frame(parts, compressed))
+        parts = _Parts(code, _payload_bytes(hive_type, payload), metadata, 0, versioned)
+    return _frame_object(_shortest_frame(parts) if compressed is None else _frame(parts, compressed))
 
 
-def mycroft2bitstring(message: Message | str, compressed: bool = False) -> Bits:
+def mycroft2bitstring(msg: Message | str, compressed: bool = False) -> Any:
     """Return the BUS frame of a bus message, its context as metadata. Raises as `get_bitstring` does."""
-    bus = Message.deserialize(message) if isinstance(message, str) else message
+    bus = Message.deserialize(msg) if isinstance(msg, str) else msg
     return get_bitstring(HiveMessageType.BUS, bus, compressed, bus.context)
 
 
@@ -315,9 +350,9 @@ def _metadata(stored: bytes, compressed: bool) -> Json:
     return _object(_inflate(stored, MAX_METADATA_OUTPUT) if compressed else stored, "metadata")
 
 
-def _inner_route(kind: HiveMessageType, body: Json) -> list[Any]:
+def _inner_route(body: Json) -> list[Any]:
     """Return the outer route, which a frame does not carry: relays keep both equal (docs/protocol.md 4.6)."""
-    route = body.get("route") if kind in ROUTED_TYPES else None
+    route = body.get("route")
     return list(route) if isinstance(route, list) else []
 
 
@@ -337,14 +372,17 @@ def decode_frame(data: bytes, max_output: int = MAX_FRAME_OUTPUT) -> HiveMessage
     metadata = _metadata(_slice_bits(data, head.bits, head.metadata_size), head.compressed)
     payload = data[payload_at:]
     if is_binary:
-        # The half byte before the payload; unassigned subtypes read as UNDEFINED.
-        subtype = data[payload_at - 1] & 0x0F
-        known = subtype if subtype <= _LAST_SUBTYPE else 0
-        return HiveMessage(head.kind, payload, metadata=metadata, bin_type=known)
+        subtype = _subtype(data[payload_at - 1] & 0x0F)  # the half byte before the payload
+        return HiveMessage(head.kind, payload, metadata=metadata, bin_type=subtype)
     body = _object(_inflate(payload, max_output) if head.compressed else payload, "payload")
-    return HiveMessage(head.kind, body, metadata=metadata, route=_inner_route(head.kind, body))
+    return HiveMessage(head.kind, body, metadata=metadata, route=_inner_route(body))
 
 
-def decode_bitstring(data: Any) -> HiveMessage:
-    """Read a frame given as bytes or as an object with `bytes`. Raises as `decode_frame` does."""
-    return decode_frame(_raw_bytes(data))
+def decode_bitstring(bitstr: Any) -> HiveMessage:
+    """Read a frame given as bytes, as `Bits` or as an object of the ``bitstring`` package, of any length in bits.
+
+    Raises as `decode_frame` does, and MalformedWirePayload for anything else.
+    """
+    if hasattr(bitstr, "bin") and len(bitstr) % 8:
+        return decode_frame(int(bitstr.bin, 2).to_bytes(len(bitstr) // 8 + 1, "big"))
+    return decode_frame(_raw_bytes(bitstr))

@@ -184,7 +184,7 @@ def norm_encoding(encoding: SupportedEncodings | str) -> SupportedEncodings:
     try:
         return SupportedEncodings(encoding)
     except ValueError:
-        raise InvalidEncoding(f"no such encoding: {encoding!r}") from None
+        raise InvalidEncoding(f"Invalid JSON encoding: {encoding}") from None
 
 
 def _as_bytes(value: bytes | str) -> bytes:
@@ -205,6 +205,8 @@ def get_decoder(encoding: SupportedEncodings | str) -> Callable[[bytes | str], b
     def strict(text: bytes | str) -> bytes:
         try:
             return decode(_as_bytes(text))
+        except DecodingError:
+            raise
         except ValueError as error:
             raise DecodingError(f"not {name.value[5:]}: {error}") from None
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from . import codec, encryption
 from .encryption import SupportedCiphers, SupportedEncodings
-from .exceptions import DecodingError, DecryptionKeyError, InvalidJson
-from .message import HiveMessage, HiveMessageType, Message, as_message, is_bus_message
+from .exceptions import DecodingError, InvalidJson
+from .message import HiveMessage, HiveMessageType, Message, as_message, is_bus_message, message_class
 from .serialization import MAX_FRAME_OUTPUT
 
 __all__ = [
@@ -46,7 +46,7 @@ def serialize_message(message: Any) -> str:
     if isinstance(message, dict):
         plain = {key: item.serialize() if hasattr(item, "serialize") else item for key, item in message.items()}
         return json.dumps(plain)
-    return json.dumps(vars(message))
+    return json.dumps(message.__dict__)
 
 
 def _plain(value: Any) -> Any:
@@ -67,54 +67,55 @@ def payload2dict(payload: Any) -> dict[str, Any]:
     return plain
 
 
-def get_payload(message: Any) -> Any:
-    """Return the payload of a HiveMessage, or what else was given, as a dict. Raises InvalidJson, ValueError."""
-    if isinstance(message, HiveMessage):
-        if message.msg_type == HiveMessageType.BINARY:
-            raise ValueError("a BINARY message has no payload that is a dict")
-        message = message.body
-    elif is_bus_message(message):
-        return as_message(message).as_dict
-    return codec.loads(message) if isinstance(message, str) else message
+def get_payload(msg: Any) -> Any:
+    """Return the payload of a HiveMessage, or what else was given, as a dict. Raises InvalidJson.
+
+    The payload of a BINARY message is its bytes, that of a routed one the HiveMessage inside.
+    """
+    if isinstance(msg, HiveMessage):
+        msg = msg.payload
+    if not isinstance(msg, HiveMessage) and is_bus_message(msg):
+        return as_message(msg).as_dict
+    return codec.loads(msg) if isinstance(msg, str) else msg
 
 
-def get_hivemsg(message: Any) -> HiveMessage:
+def get_hivemsg(msg: Any) -> HiveMessage:
     """Return the HiveMessage of an envelope (dict or JSON text), or BUS around a bus message.
 
     Raises AssertionError for anything else, and as `HiveMessage.from_wire` does.
     """
-    if isinstance(message, (str, dict)):
-        return HiveMessage.from_wire(message)
-    if isinstance(message, HiveMessage):
-        return message
-    if not is_bus_message(message):
-        raise AssertionError(f"not a message: {type(message).__name__}")
-    return HiveMessage(HiveMessageType.BUS, message)
+    if isinstance(msg, (str, dict)):
+        return HiveMessage.from_wire(msg)
+    if isinstance(msg, HiveMessage):
+        return msg
+    if not is_bus_message(msg):
+        raise AssertionError(f"not a message: {type(msg).__name__}")
+    return HiveMessage(HiveMessageType.BUS, msg)
 
 
-def get_mycroft_msg(message: Any) -> Any:
+def get_mycroft_msg(pload: Any) -> Any:
     """Return the bus message in a BUS HiveMessage, a dict or a JSON text.
 
     Raises AssertionError for anything else, KeyError for a dict without a type, InvalidJson.
     """
-    if isinstance(message, str):
-        message = codec.loads(message)
-    if isinstance(message, dict):
-        msg_type = message["type"] if "type" in message else message["msg_type"]
-        return Message(msg_type, message.get("data"), message.get("context"))
-    if isinstance(message, HiveMessage) and message.msg_type == HiveMessageType.BUS:
-        return message.payload
-    if isinstance(message, HiveMessage) or not is_bus_message(message):
-        raise AssertionError(f"not a bus message: {message!r}")
-    return message
+    if isinstance(pload, str):
+        pload = codec.loads(pload)
+    if isinstance(pload, dict):
+        msg_type = pload["msg_type"] if "msg_type" in pload else pload["type"]
+        return message_class()(msg_type, pload.get("data") or {}, pload.get("context") or {})
+    if isinstance(pload, HiveMessage) and pload.msg_type == HiveMessageType.BUS:
+        return pload.payload
+    if isinstance(pload, HiveMessage) or not is_bus_message(pload):
+        raise AssertionError(f"not a bus message: {pload!r}")
+    return pload
 
 
 # --- bytes --------------------------------------------------------------------------------------------------
 
 
-def compress_payload(payload: str | bytes) -> bytes:
+def compress_payload(text: str | bytes) -> bytes:
     """Return a zlib stream of text (as UTF-8) or bytes."""
-    return zlib.compress(payload.encode("utf-8") if isinstance(payload, str) else payload)
+    return zlib.compress(text.encode("utf-8") if isinstance(text, str) else text)
 
 
 def decompress_payload(compressed: bytes) -> bytes:
@@ -147,19 +148,19 @@ def bytes2str(payload: bytes, compressed: bool = False) -> str:
 # --- text frames --------------------------------------------------------------------------------------------
 
 
-def parse_text_frame(frame: Any) -> dict[str, Any] | None:
+def parse_text_frame(message: Any) -> dict[str, Any] | None:
     """Return the object a text frame holds, or None if it holds none."""
-    if isinstance(frame, (str, bytes)):
+    if isinstance(message, (str, bytes, bytearray)):
         try:
-            frame = codec.loads(frame)
+            message = codec.loads(message if isinstance(message, str) else bytes(message))
         except InvalidJson:
             return None
-    return frame if isinstance(frame, dict) else None
+    return message if isinstance(message, dict) else None
 
 
-def unencrypted_frame_allowed(frame: Any, handshake_done: bool) -> bool:
+def unencrypted_frame_allowed(message: Any, handshake_done: bool) -> bool:
     """Tell whether a frame may arrive in clear: only HELLO and HANDSHAKE before the key exists."""
-    fields = parse_text_frame(frame)
+    fields = parse_text_frame(message)
     return (
         not handshake_done
         and fields is not None
@@ -187,7 +188,7 @@ def decrypt_from_json(key: str | bytes, data: str | bytes | Mapping[str, Any]) -
     _deprecated("decrypt_from_json")
     try:
         return encryption.decrypt_from_json(key, data, SupportedCiphers.AES_GCM, SupportedEncodings.JSON_HEX)
-    except (DecodingError, DecryptionKeyError):
+    except DecodingError:
         return encryption.decrypt_from_json(key, data, SupportedCiphers.AES_GCM, SupportedEncodings.JSON_B64)
 
 

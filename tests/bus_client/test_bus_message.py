@@ -40,6 +40,18 @@ def test_anything_but_a_type_and_dicts_is_refused(arguments: tuple[Any, ...]) ->
         Message(*arguments)
 
 
+def test_the_other_class_counts_as_ours_once_the_application_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = ForeignMessage("x", {"a": 1})
+    assert isinstance(Message("x"), Message)
+    assert not isinstance(foreign, Message)
+    module = ModuleType("ovos_bus_client.message")
+    module.Message = ForeignMessage  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ovos_bus_client.message", module)
+    assert isinstance(foreign, Message)
+    assert not isinstance({"type": "x"}, Message)
+    assert type(as_message(foreign)) is Message
+
+
 def test_messages_compare_by_content() -> None:
     assert Message("x", {"a": 1}) == Message("x", {"a": 1})
     assert Message("x", {"a": 1}) == ForeignMessage("x", {"a": 1})

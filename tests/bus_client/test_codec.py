@@ -128,7 +128,7 @@ def test_the_reason_is_short(loads: Any) -> None:
         (10**30, str(10**30)),
         (HiveMessageType.BUS, '"bus"'),
         ({HiveMessageType.BUS: HiveMessageType.PING}, '{"bus":"ping"}'),
-        ("\0\x1f\"\\", '"\\u0000\\u001f\\"\\\\"'),
+        ('\0\x1f"\\', '"\\u0000\\u001f\\"\\\\"'),
     ],
 )
 def test_values_are_written_compactly(dumps: Any, value: Any, text: str) -> None:

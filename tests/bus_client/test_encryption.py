@@ -169,18 +169,23 @@ def test_a_plaintext_that_is_no_text_is_refused() -> None:
         decrypt_from_json(KEY, encrypt_as_json(KEY, b"\xff"))
 
 
-def test_what_cannot_be_encrypted_is_refused() -> None:
+@pytest.mark.parametrize("value", [None, 5, [1]])
+def test_what_is_neither_text_nor_bytes_is_refused(value: Any) -> None:
     for call in (encrypt_bin, encrypt_as_json):
-        with pytest.raises(EncryptionKeyError):
-            call(KEY, None, "AES-GCM")  # type: ignore[arg-type]
+        for key, plaintext in ((KEY, value), (value, b"x")):
+            with pytest.raises(EncryptionKeyError):
+                call(key, plaintext, "AES-GCM")
+    for key, ciphertext in ((KEY, value), (value, bytes(40))):
+        with pytest.raises(DecryptionKeyError):
+            decrypt_bin(key, ciphertext, "AES-GCM")
 
 
 def test_unknown_names_are_refused() -> None:
     for call in (encrypt_bin, decrypt_bin, encrypt_as_json, decrypt_from_json):
-        with pytest.raises(InvalidCipher):
+        with pytest.raises(InvalidCipher, match="Invalid cipher: AES-CBC"):
             call(KEY, b"{}", "AES-CBC")
     for call in (encrypt_as_json, decrypt_from_json):
-        with pytest.raises(InvalidEncoding):
+        with pytest.raises(InvalidEncoding, match="Invalid JSON encoding: JSON-B58"):
             call(KEY, "{}", "AES-GCM", "JSON-B58")
     assert encryption._norm_cipher("AES-GCM") is SupportedCiphers.AES_GCM
     assert encryption._norm_encoding("JSON-HEX") is SupportedEncodings.JSON_HEX
@@ -198,10 +203,36 @@ def test_the_functions_of_one_cipher() -> None:
     for call in (
         lambda: encrypt_ChaCha20_Poly1305(KEY, "text", bytes(16)),
         lambda: decrypt_ChaCha20_Poly1305(KEY, ciphertext, tag, bytes(16)),
-        lambda: encrypt_AES(KEY, "text", bytes(12)),
+        lambda: encrypt_ChaCha20_Poly1305(KEY[:16], "text"),
+        lambda: encrypt_AES(KEY[:15], "text"),
     ):
         with pytest.raises(InvalidKeySize):
             call()
+
+
+def test_the_functions_of_aes_take_other_nonces() -> None:
+    ciphertext, tag, nonce = encrypt_AES(KEY, "text", b"n" * 12)
+    assert nonce == b"n" * 12
+    assert decrypt_AES_128(KEY, ciphertext, tag, nonce) == b"text"
+    with pytest.raises(ValueError):
+        encrypt_AES(KEY, "text", b"")
+
+
+def test_the_wrong_key_is_a_value_error_too() -> None:
+    """Callers of the released functions catch that."""
+    with pytest.raises(ValueError):
+        decrypt_AES_128(KEY[::-1], *encrypt_AES(KEY, "text"))
+    with pytest.raises(ValueError):
+        decrypt_ChaCha20_Poly1305(KEY[::-1], *encrypt_ChaCha20_Poly1305(KEY, "text"))
+
+
+@pytest.mark.parametrize("name", ["ciphertext", "nonce"])
+def test_a_field_that_is_missing_is_a_key_error_too(name: str) -> None:
+    envelope = json.loads(encrypt_as_json(KEY, "text"))
+    del envelope[name]
+    with pytest.raises(KeyError) as missing:
+        decrypt_from_json(KEY, envelope)
+    assert str(missing.value) == f"an encrypted message has a {name}"
 
 
 # --- the processor ------------------------------------------------------------------------------------------

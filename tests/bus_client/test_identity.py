@@ -4,8 +4,9 @@ import stat
 
 import pytest
 
+from hivemind_bus_client import identity as identity_module
 from hivemind_bus_client.exceptions import IdentityFileCorrupted
-from hivemind_bus_client.identity import NodeIdentity, create_RSA_key, shared_identity_for
+from hivemind_bus_client.identity import NodeIdentity, create_RSA_key, export_RSA_key, shared_identity_for
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_a_new_identity_is_empty_and_writes_nothing(config):
 def test_a_released_file_is_read_and_written_in_its_own_words(config, rsa):
     """What `set-identity` and one v3 connection of the released client leave behind."""
     config.mkdir()
-    (config / "HiveMindComs.pem").write_text(rsa[0])
+    (config / "HiveMindComs.pem").write_text(rsa[1])
     released = {
         "password": "p",
         "access_key": "k",
@@ -45,7 +46,7 @@ def test_a_released_file_is_read_and_written_in_its_own_words(config, rsa):
         "default_port": 5678,
         "default_master": "ws://hub",
         "secret_key": "HiveMindComs.pem",
-        "public_key": rsa[1],
+        "public_key": rsa[0],
         "pinned_noise_keys": {"hub:5678": "ab" * 32},
     }
     (config / "_identity.json").write_text(json.dumps(released, indent=4))
@@ -99,9 +100,9 @@ def test_keys_are_private_and_the_released_name_is_kept(config):
 
 def test_the_public_key_comes_from_the_private_one_when_it_is_not_stored(config, rsa):
     config.mkdir()
-    (config / "unnamed-node.pem").write_text(rsa[0])
+    (config / "unnamed-node.pem").write_text(rsa[1])
     (config / "unnamed-node.pem").chmod(0o644)
-    assert NodeIdentity().public_key == rsa[1]
+    assert NodeIdentity().public_key == rsa[0]
     assert mode(config / "unnamed-node.pem") == 0o600
 
 
@@ -118,14 +119,67 @@ def test_key_paths_may_be_relative_absolute_or_from_another_machine(tmp_path, ca
     assert identity.private_key == str(tmp_path / "keys" / "a.pem")
     identity.private_key = str(tmp_path / "b.pem")
     assert identity.private_key == str(tmp_path / "b.pem")
-    identity.noise_key = "/nowhere/on/this/machine/c.key"
+    identity.noise_key = str(tmp_path / "new" / "folder" / "c.key")
+    assert identity.noise_key == str(tmp_path / "new" / "folder" / "c.key")
+    (tmp_path / "no folder").write_text("")
+    identity.noise_key = str(tmp_path / "no folder" / "c.key")
     assert identity.noise_key == str(tmp_path / "c.key")
     assert "out of reach" in caplog.text
 
 
 def test_the_legacy_key_gives_the_name(tmp_path):
     (tmp_path / "i.json").write_text('{"key": "/some/where/living-room"}')
-    assert NodeIdentity(tmp_path / "i.json").name == "living-room"
+    identity = NodeIdentity(tmp_path / "i.json")
+    assert identity.name == identity.IDENTITY_FILE["name"] == "living-room"
+
+
+def test_keys_are_made_by_the_names_of_the_module(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(identity_module, "create_RSA_key", lambda: ("public", "private"))
+    monkeypatch.setattr(identity_module, "export_RSA_key", lambda *given: written.append(given))
+    identity = NodeIdentity(tmp_path / "i.json")
+    identity.create_keys()
+    assert written == [("private", str(tmp_path / "HiveMindComs.pem"))]
+    assert identity.public_key == "public"
+
+
+def test_a_private_key_is_exported_as_text_or_from_an_object(tmp_path, rsa):
+    class Exporting:
+        def export_key(self):
+            return rsa[1].encode()
+
+    for key in (rsa[1], rsa[1].encode(), Exporting()):
+        export_RSA_key(key, tmp_path / "new" / "k.pem")
+        assert (tmp_path / "new" / "k.pem").read_text() == rsa[1]
+        assert mode(tmp_path / "new" / "k.pem") == 0o600
+        (tmp_path / "new" / "k.pem").unlink()
+
+
+def test_the_file_is_opened_by_the_name_of_the_module(config, monkeypatch):
+    opened = []
+    monkeypatch.setattr(identity_module, "JsonConfigXDG", lambda *args, **named: opened.append((args, named)) or {})
+    assert NodeIdentity().IDENTITY_FILE == {}
+    NodeIdentity(app_name="sat")
+    home = str(config.parent)
+    assert opened == [
+        (("_identity",), {"subfolder": "hivemind", "xdg_folder": home}),
+        (("_identity",), {"subfolder": "hivemind/sat", "xdg_folder": home}),
+    ]
+
+
+def test_a_stand_in_for_the_file_may_be_put_in_later():
+    """As tests of applications do."""
+
+    class Store(dict):
+        path = "/somewhere/_identity.json"
+
+    identity = NodeIdentity.__new__(NodeIdentity)
+    identity.IDENTITY_FILE = Store()
+    assert (identity.name, identity.password, identity.trusted_keys) == ("unnamed-node", None, {})
+    assert identity.private_key == "/somewhere/unnamed-node.pem"
+    identity.default_port = 1
+    assert identity.add_trusted_key("a", "PEM")
+    assert identity.IDENTITY_FILE == {"default_port": 1, "trusted_keys": {"a": "PEM"}}
 
 
 def test_a_damaged_file_is_an_error_and_stays(config):
@@ -172,6 +226,9 @@ def test_another_store_may_stand_in(tmp_path):
         def reload(self):
             pass
 
+    (tmp_path / "store.json").write_text("{")
+    with pytest.raises(IdentityFileCorrupted):
+        NodeIdentity(Store())
     store = Store(site_id="there")
     identity = NodeIdentity(identity_file=store)
     identity.pin_noise_key("h:1", "ab")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tracemalloc
 import zlib
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,7 +16,6 @@ from hypothesis import strategies as st
 
 from helpers import vectors
 from hivemind_bus_client.exceptions import (
-    InvalidJson,
     MalformedBinaryFrame,
     MalformedWirePayload,
     MetadataTooLarge,
@@ -277,8 +278,13 @@ def test_what_is_not_json_is_refused_or_made_json() -> None:
     assert decode_frame(encode_frame(HiveMessage("ping", metadata={"a": "𝄞"}), False)).metadata == {"a": "𝄞"}
     with pytest.raises(MalformedWirePayload):
         encode_frame(HiveMessage("ping", [1]))
-    with pytest.raises(ValueError):
-        encode_frame(HiveMessage("bin", b"x", bin_type=16))
+
+
+@pytest.mark.parametrize("subtype", [7, 15, 16, -1])
+def test_an_unassigned_subtype_is_written_as_undefined(subtype: int) -> None:
+    frame = encode_frame(HiveMessage("bin", b"x", bin_type=subtype), False)
+    assert frame == get_bitstring("bin", b"x", False, binary_type=subtype).bytes == get_bitstring("bin", b"x", False)
+    assert decode_frame(frame).bin_type == 0
 
 
 # --- the released names -------------------------------------------------------------------------------------
@@ -291,11 +297,58 @@ def test_payloads_of_every_kind_have_a_frame() -> None:
 
     for payload in (Own(), {"type": "x"}, '{"type": "x"}'):
         assert decode_bitstring(get_bitstring("bus", payload, False)).body == {"type": "x"}
-    assert decode_bitstring(get_bitstring("ping")).body == {}
-    with pytest.raises(InvalidJson):
-        get_bitstring("bus", "no json")
-    with pytest.raises(UnsupportedProtocolVersion):
+    assert get_bitstring("ping", '{ "é":  1}', False).bytes.endswith('{ "é":  1}'.encode())
+    with pytest.raises(UnsupportedProtocolVersion, match=r"Max Supported Version: 1"):
         get_bitstring("bus", {}, proto_version=2)
+
+
+@pytest.mark.parametrize("payload", [None, "no json", "", "[1]", '"x"', [1], 1, b"{}", b""])
+def test_only_an_object_is_a_payload(payload: Any) -> None:
+    with pytest.raises(MalformedWirePayload, match="bus payload"):
+        get_bitstring("bus", payload)
+
+
+@pytest.mark.parametrize("payload", ["abc", {"a": 1}, [1, 2], None, 5, HiveMessage("bin", b"x"), Message("x")])
+def test_only_bytes_are_a_binary_payload(payload: Any) -> None:
+    with pytest.raises(MalformedWirePayload, match="BINARY payload"):
+        get_bitstring("bin", payload)
+
+
+def test_our_own_frame_object_can_be_looked_at() -> None:
+    bits = get_bitstring("ping", {}, False)
+    assert (bits.hex, bits.tobytes()) == ("92027b7d7b7d", bits.bytes)
+    assert bits.bin == bin(int(bits.hex, 16))[2:]
+    assert list(bits) == [bits[index] for index in range(len(bits))] == [digit == "1" for digit in bits.bin]
+    assert bits == get_bitstring("ping", {}, False) == bits.bytes
+    assert bits != get_bitstring("bus", {}, False)
+    assert repr(bits) == "Bits('0x92027b7d7b7d')"
+
+
+def test_the_frame_object_is_of_the_class_the_application_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    class BitArray:
+        def __init__(self, data: bytes) -> None:
+            self.bytes = data
+
+    module = ModuleType("bitstring")
+    module.BitArray = BitArray  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "bitstring", module)
+    assert type(get_bitstring("ping", {})) is BitArray
+    assert decode_bitstring(get_bitstring("ping", {"a": 1})).body == {"a": 1}
+
+
+def test_a_frame_of_a_part_of_a_byte_is_read() -> None:
+    class Digits:
+        def __init__(self, digits: str) -> None:
+            self.bin = digits
+
+        def __len__(self) -> int:
+            return len(self.bin)
+
+    digits = get_bitstring("bin", b"abc", False).bin
+    for start in (1, 2, 3, 4):
+        assert decode_bitstring(Digits(digits[start:])).body == b"abc"
+    with pytest.raises(MalformedBinaryFrame):
+        decode_bitstring(Digits(digits[:-1]))
 
 
 def test_binary_payloads_and_frames_come_in_several_classes() -> None:

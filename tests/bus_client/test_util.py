@@ -35,7 +35,7 @@ def test_serialize_message(value: Any, expected: Any) -> None:
 
 def test_messages_in_a_dict_are_serialized_to_text() -> None:
     assert json.loads(json.loads(util.serialize_message({"a": BUS}))["a"]) == BODY
-    with pytest.raises(TypeError):
+    with pytest.raises(AttributeError):
         util.serialize_message("text")
 
 
@@ -63,8 +63,10 @@ def test_get_payload() -> None:
     assert util.get_payload(ENVELOPE) == BODY
     assert util.get_payload('{"a": 1}') == {"a": 1}
     assert util.get_payload({"a": 1}) == {"a": 1}
-    with pytest.raises(ValueError):
-        util.get_payload(BINARY)
+    assert util.get_payload(BINARY) == b"ab"
+    assert util.get_payload(HiveMessage("propagate", ENVELOPE)).payload == BUS
+    with pytest.raises(json.JSONDecodeError):
+        util.get_payload("no json")
 
 
 def test_get_hivemsg() -> None:
@@ -83,6 +85,7 @@ def test_get_mycroft_msg() -> None:
     for value in (BUS, ENVELOPE, BODY, named_otherwise, BUS.serialize()):
         assert util.get_mycroft_msg(value) == BUS
     assert util.get_mycroft_msg('{"type": "x"}') == Message("x")
+    assert util.get_mycroft_msg({"type": "y", "msg_type": "x"}) == Message("x")
     with pytest.raises(KeyError):
         util.get_mycroft_msg({"a": 1})
     for refused in (HiveMessage("ping"), None, BINARY):
@@ -115,7 +118,7 @@ def test_decompression_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
             util.decompress_payload(broken)
 
 
-@pytest.mark.parametrize("frame", ['{"a": 1}', b'{"a": 1}', {"a": 1}])
+@pytest.mark.parametrize("frame", ['{"a": 1}', b'{"a": 1}', bytearray(b'{"a": 1}'), {"a": 1}])
 def test_text_frames_that_are_objects(frame: Any) -> None:
     assert util.parse_text_frame(frame) == {"a": 1}
 
@@ -146,3 +149,6 @@ def test_the_former_names_of_the_ciphers_work_and_warn() -> None:
     assert warned(util.decrypt_bin, KEY, warned(util.encrypt_bin, KEY, "text")) == b"text"
     with pytest.raises(DecryptionKeyError):
         warned(util.decrypt_bin, KEY, bytes(40))
+    for envelope in (hexed, based):
+        with pytest.raises(DecryptionKeyError):
+            warned(util.decrypt_from_json, KEY[::-1], envelope)
