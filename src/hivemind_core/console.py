@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import io
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,9 +19,8 @@ from .storage import Change, StorageError
 
 HUB_PACKAGES = frozenset({"aiohttp", "msgspec", "rich", "zxcvbn"})
 TYPES_WIDTH = 60
+ID_DIGITS = 20
 INSTALL_HUB = "pip install 'hivemind-mesh[hub]'"
-
-
 MAX_NAME = 64
 
 
@@ -44,6 +44,15 @@ class WrongConfiguration(Failure):
 class Commands(click.Group):
     """A group whose commands fail in one line and with the exit code that goes with it; never with a traceback."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(2)
+        for argument in args:
+            if not _is_text(argument):
+                raise click.UsageError(f"{argument!a} is not text in this terminal's encoding.", ctx)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -57,6 +66,14 @@ class Commands(click.Group):
             if (error.name or "").partition(".")[0] not in HUB_PACKAGES:
                 raise
             raise Failure(f"The hub needs {error.name}, which is not installed. Run: {INSTALL_HUB}") from None
+
+
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def configuration(**overrides: Any) -> Config:
@@ -82,10 +99,13 @@ def database() -> Iterator[ClientDatabase]:
 # --- choosing a client --------------------------------------------------------------------------------------
 
 
-def choose(db: ClientDatabase, wanted: str | None) -> Client:
-    """Return the client with this access key or id; ask when nothing is named and there are several."""
+def choose(db: ClientDatabase, wanted: str | None, hint: str = "") -> Client:
+    """Return the client with this access key, id or name; ask when nothing is named and there are several.
+
+    `hint` is said where there is no such client.
+    """
     if wanted is not None:
-        return _named(db, wanted)
+        return _named(db, wanted, hint)
     rows = db.all()
     if not rows:
         click.echo("No clients found!")
@@ -96,13 +116,25 @@ def choose(db: ClientDatabase, wanted: str | None) -> Client:
     return rows[0]
 
 
-def _named(db: ClientDatabase, wanted: str) -> Client:
+def find(db: ClientDatabase, wanted: str) -> Client | None:
+    """Return the client with this access key, else this id, else this name. Raises Failure where a name is shared."""
     found = db.by_key(wanted)
-    if found is None and wanted.isascii() and wanted.isdecimal() and len(wanted) < 20:
-        found = db.by_id(int(wanted))
+    if found is not None:
+        return found
+    if wanted.isascii() and wanted.isdecimal():  # never a name: the id may have been somebody else's
+        return db.by_id(int(wanted)) if len(wanted) < ID_DIGITS else None
+    called = [row for row in db.all() if row.name == wanted] if wanted else []
+    if len(called) > 1:
+        ids = ", ".join(str(row.client_id) for row in called)
+        raise Failure(f"Invalid Node ID! Several clients are called {wanted!r}; name one by its id: {ids}.")
+    return called[0] if called else None
+
+
+def _named(db: ClientDatabase, wanted: str, hint: str) -> Client:
+    found = find(db, wanted)
     if found is None:
-        click.echo("Invalid Node ID!")
-        raise Failure(f"No client has the id or access key '{wanted}'. See `hivemind-core list-clients`.")
+        sentence = f"Invalid Node ID! No client has the id, access key or name {wanted!r}."
+        raise Failure(" ".join(filter(None, (sentence, "See `hivemind-core list-clients`.", hint))))
     return found
 
 
@@ -144,7 +176,16 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         drawn.add_column(column, no_wrap=True)
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
-    Console(file=sys.stdout, width=100_000).print(drawn, crop=False, soft_wrap=True)
+    text = io.StringIO()
+    Console(file=text, width=100_000).print(drawn, crop=False, soft_wrap=True)
+    click.echo(text.getvalue(), nl=False)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document; a number that JSON has no spelling for is printed as null."""
+    from hivemind_bus_client import codec
+
+    click.echo(json.dumps(codec.finite(document), indent=2, ensure_ascii=False))
 
 
 def masked(document: Any, secrets: frozenset[str]) -> Any:

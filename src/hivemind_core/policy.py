@@ -6,10 +6,11 @@ class like those below and name it in `policy.chain` (entry point group ``hivemi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
+from hivemind_bus_client.denials import told
 from hivemind_bus_client.message import Message
 
 from .clients import Client
@@ -53,23 +54,14 @@ class MessageTypeACLPolicy:
     def review(self, message: Message, client: Client) -> Verdict:
         if message.msg_type in client.allowed_types:
             return ALLOW
-        who = client.client_id
-        return Verdict.deny(
-            "acl_disallowed_type",
-            f"The hub does not let this client send '{message.msg_type}'."
-            f" On the hub run `hivemind-core allow-msg {message.msg_type} {who}`.",
-            msg_type=message.msg_type,
-        )
+        return self._denied(message.msg_type, client)
 
     def review_binary(self, data: bytes, client: Client) -> Verdict:
-        if client.allowed_types:
-            return ALLOW
-        return Verdict.deny(
-            "acl_disallowed_type",
-            "The hub lets this client send nothing."
-            f" On the hub run `hivemind-core allow-msg recognizer_loop:utterance {client.client_id}`.",
-            msg_type="binary",
-        )
+        return ALLOW if client.allowed_types else self._denied("binary", client)
+
+    def _denied(self, msg_type: str, client: Client) -> Verdict:
+        code = "acl_disallowed_type"
+        return Verdict.deny(code, told(code, msg_type, client=client.client_id), msg_type=msg_type)
 
 
 class DefaultSessionPolicy:
@@ -80,42 +72,49 @@ class DefaultSessionPolicy:
         session_id = session.get("session_id") if isinstance(session, Mapping) else None
         if session_id != "default" or client.is_admin:
             return ALLOW
-        return Verdict.deny(
-            "session_id_default_forbidden",
-            "The session id 'default' is reserved for the hub's own device.",
-            session_id=session_id,
-        )
+        code = "session_id_default_forbidden"
+        return Verdict.deny(code, told(code, message.msg_type), session_id=session_id)
 
     def review_binary(self, data: bytes, client: Client) -> Verdict:
         return ALLOW
+
+
+@dataclass(frozen=True)
+class _AddToSession:
+    """Puts a name on a list of the message's session, if it is not there already."""
+
+    name: str
+    key: ClassVar[str]
+
+    def __call__(self, message: Message) -> None:
+        session = message.context["session"]
+        present = session.get(self.key)
+        kept = present if isinstance(present, list) else []
+        session[self.key] = kept if self.name in kept else [*kept, self.name]
+
+
+class AddBlacklistedSkill(_AddToSession):
+    """Keeps an utterance from one skill."""
+
+    key = "blacklisted_skills"
+
+
+class AddBlacklistedIntent(_AddToSession):
+    """Keeps an utterance from one intent."""
+
+    key = "blacklisted_intents"
 
 
 class OVOSAgentPolicy:
     """Hands the client's blacklisted skills and intents to OVOS inside the session."""
 
     def review(self, message: Message, client: Client) -> Verdict:
-        mutations = tuple(
-            _blacklisting(key, values)
-            for key, values in (
-                ("blacklisted_skills", client.skill_blacklist),
-                ("blacklisted_intents", client.intent_blacklist),
-            )
-            if values
-        )
+        skills = map(AddBlacklistedSkill, client.skill_blacklist)
+        mutations = (*skills, *map(AddBlacklistedIntent, client.intent_blacklist))
         return Verdict(mutations=mutations) if mutations else ALLOW
 
     def review_binary(self, data: bytes, client: Client) -> Verdict:
         return ALLOW
-
-
-def _blacklisting(key: str, values: Sequence[str]) -> Mutation:
-    def apply(message: Message) -> None:
-        session = message.context["session"]
-        present = session.get(key)
-        kept = list(present) if isinstance(present, list) else []
-        session[key] = kept + [value for value in values if value not in kept]
-
-    return apply
 
 
 class DenyAllPolicy:
@@ -148,6 +147,10 @@ class Entry:
     """One that fails is passed over instead of refusing."""
 
 
+BUILT_IN = 2
+"""How many policies every chain begins with."""
+
+
 class PolicyChain:
     """The built-in policies, then the configured ones, in order."""
 
@@ -159,12 +162,21 @@ class PolicyChain:
         self._entries = (*fixed, *entries)
 
     @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The policies in the order they are asked; the first `BUILT_IN` of them are in every chain."""
+        return self._entries
+
+    @property
     def names(self) -> list[str]:
-        """The policies in the order they are asked."""
+        """What the policies are called, in the order they are asked."""
         return [entry.name for entry in self._entries]
 
     def review(self, message: Message, client: Client) -> Verdict:
-        """Judge a message; the changes of those that allow it are made on the way, for the next to see."""
+        """Judge a message; the changes of those that allow it are made on the way, for the next to see.
+
+        The verdict names the changes that were made.
+        """
+        made: list[Mutation] = []
         for entry in self._entries:
             verdict = _ask(entry, lambda policy: policy.review(message, client))
             if not verdict.allowed:
@@ -173,7 +185,8 @@ class PolicyChain:
                 failed = _apply(entry, mutation, message)
                 if failed is not None:
                     return failed
-        return ALLOW
+            made.extend(verdict.mutations)
+        return Verdict(mutations=tuple(made)) if made else ALLOW
 
     def review_binary(self, data: bytes, client: Client) -> Verdict:
         """Judge binary data."""
@@ -204,4 +217,5 @@ def _apply(entry: Entry, mutation: Mutation, message: Message) -> Verdict | None
 
 
 def _failed(entry: Entry, what: str, error: Exception) -> Verdict:
-    return Verdict.deny("policy_error", what, policy=entry.name, error=f"{type(error).__name__}: {error}"[:200])
+    text = f"{type(error).__name__}: {error}"[:200]
+    return Verdict.deny("policy_error", told("policy_error", "", detail=what), policy=entry.name, error=text)

@@ -10,14 +10,7 @@ import click
 
 from .clients import Client
 from .console import choose, database, edit, friendly_name
-
-
-def type_problem(msg_type: str) -> str | None:
-    """Say why a text cannot be a message type."""
-    if not msg_type:
-        return "a message type cannot be empty"
-    return "a message type cannot contain white space" if msg_type.split() != [msg_type] else None
-
+from .options import type_problem
 
 # --- flags --------------------------------------------------------------------------------------------------
 
@@ -65,7 +58,7 @@ def _flag_command(flag: Flag) -> click.Command:
             if changed:
                 edit(db, client, lambda row: column)
             click.echo((flag.done if changed else flag.already).replace("{name}", client.name))
-            if flag.command == "allow-broadcast" and not client.is_admin:
+            if changed and flag.command == "allow-broadcast" and not client.is_admin:
                 click.echo(f"NOTE: {client.name} is not an admin, so it still can not broadcast")
 
     return command
@@ -96,6 +89,9 @@ def _barring_command(barred: Barred, *, add: bool) -> click.Command:
     @click.argument("value")
     @click.argument("node_id", required=False)
     def command(value: str, node_id: str | None) -> None:
+        if add and not (value and value.isprintable()):
+            raise click.UsageError(f"{value!r} cannot be the name of a {barred.word}; nothing was barred.")
+
         def change(row: Client) -> Mapping[str, Any]:
             others = [item for item in barred.read(row) if item != value]
             return {"metadata": {**row.metadata, barred.key: [*others, value] if add else others}}
@@ -113,6 +109,9 @@ def _barring_command(barred: Barred, *, add: bool) -> click.Command:
     return command
 
 
+LAST_IS_CLIENT = "Of two or more arguments the last one names the client."
+
+
 @click.command("allow-msg")
 @click.argument("arguments", nargs=-1, required=True, metavar="MSG_TYPE... [NODE_ID]")
 def allow_msg(arguments: tuple[str, ...]) -> None:
@@ -121,13 +120,14 @@ def allow_msg(arguments: tuple[str, ...]) -> None:
     for problem in filter(None, map(type_problem, types)):
         raise click.UsageError(f"{problem.capitalize()}; nothing was granted.")
     with database() as db:
-        client = choose(db, node_id)
-        edit(db, client, lambda row: {"allowed_types": tuple(dict.fromkeys((*row.allowed_types, *types)))})
-        for msg_type in dict.fromkeys(types):
-            if msg_type in client.allowed_types:
-                click.echo(f"Client {client.name} already allowed '{msg_type}'")
-            else:
-                click.echo(f"Allowed '{msg_type}' for {client.name}")
+        client = choose(db, node_id, hint=LAST_IS_CLIENT)
+        if not set(types) <= set(client.allowed_types):
+            edit(db, client, lambda row: {"allowed_types": tuple(dict.fromkeys((*row.allowed_types, *types)))})
+        named = list(dict.fromkeys(types))
+        for msg_type in (item for item in named if item not in client.allowed_types):
+            click.echo(f"Allowed '{msg_type}' for {client.name}")
+        for msg_type in (item for item in named if item in client.allowed_types):
+            click.echo(f"Client {client.name} already allowed '{msg_type}'")
 
 
 @click.command("blacklist-msg")
@@ -147,6 +147,9 @@ def blacklist_msg(msg_type: str, node_id: str | None) -> None:
 # --- name and pin -------------------------------------------------------------------------------------------
 
 
+PIN = "noise_pubkey"
+
+
 @click.command("rename-client")
 @click.argument("node_id", required=False)
 @click.option("--name", required=True, callback=friendly_name, help="The new name.")
@@ -164,11 +167,15 @@ def reset_noise_pin(node_id: str | None) -> None:
     """Let a client's next connection present a new device key."""
     with database() as db:
         client = choose(db, node_id)
-        if not client.metadata.get("noise_pubkey"):
+        if not client.metadata.get(PIN):
             click.echo(f"{client.name} has no pinned Noise key — nothing to reset")
             return
-        db.patch_metadata(client.client_id, {}, ["noise_pubkey"])
+        edit(db, client, _unpinned)
         click.echo(f"Forgot the pinned Noise key for {client.name}. Its next connection will pin the key it presents.")
+
+
+def _unpinned(row: Client) -> Mapping[str, Any]:
+    return {"metadata": {key: value for key, value in row.metadata.items() if key != PIN}}
 
 
 COMMANDS: tuple[click.Command, ...] = (

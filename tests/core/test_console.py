@@ -44,14 +44,40 @@ def test_nobody_by_that_name_is_a_failure(wanted: str) -> None:
     add("a")
     add("b")
     ran = hub_command("make-admin", "--", wanted)
-    assert (ran.code, ran.out) == (1, "Invalid Node ID!\n")
-    assert ran.error.startswith("No client has the id or access key")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.error == (
+        f"Invalid Node ID! No client has the id, access key or name {wanted!r}. See `hivemind-core list-clients`."
+    )
 
 
 def test_a_deleted_client_cannot_be_chosen() -> None:
     add("a")
     said("delete-client", "1", "--yes")
-    assert hub_command("make-admin", "1").out == "Invalid Node ID!\n"
+    assert hub_command("make-admin", "1").error.startswith("Invalid Node ID!")
+
+
+def test_a_client_may_be_called_by_its_name() -> None:
+    add("a", name="kitchen")
+    add("kitchen", name="hall")
+    add("c", name="den")
+    assert said("make-admin", "den") == "Gave administrator powers to den"
+    assert said("make-admin", "kitchen") == "Gave administrator powers to hall"
+
+
+def test_a_shared_name_names_nobody() -> None:
+    for key in ("a", "b"):
+        add(key, name="kitchen")
+    ran = hub_command("make-admin", "kitchen")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.error == "Invalid Node ID! Several clients are called 'kitchen'; name one by its id: 1, 2."
+    assert not stored(1).is_admin
+
+
+def test_a_number_is_never_a_name() -> None:
+    """Else the id of a deleted client could hit another one."""
+    add("a", name="7")
+    assert hub_command("delete-client", "7", "--yes").code == 1
+    assert stored(1).api_key == "a"
 
 
 def test_without_clients_there_is_nothing_to_choose() -> None:

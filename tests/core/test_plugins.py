@@ -63,3 +63,18 @@ def test_a_chain_that_cannot_be_built_refuses_everything(item: dict[str, Any]) -
 def test_the_built_in_ones_cannot_be_reordered() -> None:
     chain = plugins.build_policies([{"module": "hivemind-message-type-acl-policy", "optional": True}])
     assert chain.names == ["MessageTypeACLPolicy", "DefaultSessionPolicy"]
+
+
+@pytest.mark.usefixtures("installed")
+def test_what_cannot_be_used_is_told_without_a_log(caplog: pytest.LogCaptureFixture) -> None:
+    chain, unusable = plugins.load_policies(
+        [{"module": "a", "optional": True}, {"module": "my-policy"}, {"module": "b"}]
+    )
+    assert [(item.module, type(item.error), item.optional) for item in unusable] == [
+        ("a", LookupError, True),
+        ("b", LookupError, False),
+    ]
+    assert chain.names[-1] == plugins.FALLBACK
+    assert caplog.records == []
+    plugins.build_policies([{"module": "a", "optional": True}])
+    assert [(record.levelname, record.exc_info is not None) for record in caplog.records] == [("ERROR", True)]

@@ -90,7 +90,12 @@ def test_blacklists_reach_the_session_without_losing_what_it_has() -> None:
     reviewed = message()
     reviewed.context["session"]["blacklisted_skills"] = ["b", "c"]
     chain = PolicyChain([Entry("ovos", OVOSAgentPolicy())])
-    assert chain.review(reviewed, client).allowed
+    verdict = chain.review(reviewed, client)
+    assert verdict.allowed
+    assert [type(change).__name__ for change in verdict.mutations] == [
+        *["AddBlacklistedSkill"] * 2,
+        "AddBlacklistedIntent",
+    ]
     assert reviewed.context["session"]["blacklisted_skills"] == ["b", "c", "a"]
     assert reviewed.context["session"]["blacklisted_intents"] == ["i"]
 

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
+import click
 import pytest
 
 from helpers.hub_commands import add, hub_command, said, stored
 from hivemind_core.clients import Client
-from hivemind_core.rights import FLAGS, Flag
+from hivemind_core.config import SQLITE_MODULE, default_path
+from hivemind_core.metadata_command import set_metadata
+from hivemind_core.rights import COMMANDS, FLAGS, Flag
+from hivemind_core.storage.sqlite import SQLiteStore
+from hivemind_core.testing import MemoryHive
+
+NEEDED = {
+    "allow-msg": ["x"],
+    "blacklist-msg": ["x"],
+    "allow-skill": ["x"],
+    "blacklist-skill": ["x"],
+    "allow-intent": ["x"],
+    "blacklist-intent": ["x"],
+    "rename-client": ["--name", "x"],
+    "set-metadata": ["--key", "a", "--value", "1"],
+}
+"""Command -> what it takes before the client."""
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +98,11 @@ def test_the_texts_for_no_change_are_the_released_ones(kitchen: Client, command:
 
 def test_broadcasting_needs_an_administrator_and_that_is_said(kitchen: Client) -> None:
     note = "NOTE: kitchen is not an admin, so it still can not broadcast"
+    said("blacklist-broadcast", "1")
     assert said("allow-broadcast", "1").splitlines()[1] == note
+    assert said("allow-broadcast", "1") == "Client kitchen already allowed to send 'BROADCAST' messages"
     said("make-admin", "1")
+    said("blacklist-broadcast", "1")
     assert note not in said("allow-broadcast", "1")
 
 
@@ -90,9 +112,9 @@ def test_broadcasting_needs_an_administrator_and_that_is_said(kitchen: Client) -
 def test_types_are_allowed_and_the_last_argument_names_the_client(kitchen: Client) -> None:
     text, after = change(kitchen, "allow-msg", "speak", "a", "b", "a")
     assert text.splitlines() == [
-        "Client kitchen already allowed 'speak'",
         "Allowed 'a' for kitchen",
         "Allowed 'b' for kitchen",
+        "Client kitchen already allowed 'speak'",
     ]
     assert after == replace(kitchen, allowed_types=("speak", "a", "b"))
 
@@ -144,6 +166,15 @@ def test_skills_and_intents_are_barred_and_let_in_again(kitchen: Client, word: s
     assert said(f"allow-{word}", "x.y", "1") == f"'x.y' is not in {key} for client kitchen"
 
 
+@pytest.mark.parametrize("command", ["blacklist-skill", "blacklist-intent"])
+@pytest.mark.parametrize("value", ["", "a\nb"])
+def test_what_cannot_be_a_name_is_not_barred(kitchen: Client, command: str, value: str) -> None:
+    ran = hub_command(command, value, "1")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.error.endswith("; nothing was barred.")
+    assert stored(1) == kitchen
+
+
 # name and pin
 
 
@@ -159,3 +190,70 @@ def test_a_pin_is_forgotten_and_the_rest_of_the_metadata_kept() -> None:
     assert text == ("Forgot the pinned Noise key for kitchen. Its next connection will pin the key it presents.")
     assert after.metadata == {"noise_psk": "00", "x": 1}
     assert said("reset-noise-pin", "1") == "kitchen has no pinned Noise key — nothing to reset"
+
+
+def test_a_pin_of_a_client_deleted_meanwhile_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    add("key", metadata={"noise_pubkey": "ab"})
+    monkeypatch.setattr("hivemind_core.storage.sqlite.SQLiteStore.edit", lambda *_: None)
+    assert hub_command("reset-noise-pin", "1").error == "Client 1 was deleted meanwhile."
+
+
+# what all of them refuse
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, set_metadata], ids=lambda command: command.name)
+def test_a_client_that_is_not_there_is_an_error_with_its_cure(kitchen: Client, command: click.Command) -> None:
+    ran = hub_command(str(command.name), *NEEDED.get(str(command.name), []), "9")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.error.startswith("Invalid Node ID!")
+    assert "`hivemind-core list-clients`" in ran.error
+
+
+def test_types_without_a_client_are_told_what_the_last_argument_is(kitchen: Client) -> None:
+    ran = hub_command("allow-msg", "a", "b")
+    assert ran.error.endswith("Of two or more arguments the last one names the client.")
+    assert stored(1) == kitchen
+
+
+# on a hub that runs
+
+
+@pytest.fixture
+async def hive() -> AsyncIterator[MemoryHive]:
+    """A running hub whose database the commands work on."""
+    async with MemoryHive() as running:
+        store = running.db.store
+        assert isinstance(store, SQLiteStore)
+        module = {"module": SQLITE_MODULE, SQLITE_MODULE: {"db_path": str(store.path)}}
+        default_path().parent.mkdir(parents=True)
+        default_path().write_text(json.dumps({"database": module}))
+        yield running
+
+
+async def test_a_forgotten_pin_lets_another_device_in(hive: MemoryHive) -> None:
+    row = hive.add_client("kitchen")
+    (await hive.join("kitchen", client=row)).leave()
+    refused = await hive.join("kitchen", client=row)
+    assert refused.closed is not None
+    before = hive.db.all()[0].metadata
+    said("reset-noise-pin", "kitchen")
+    hive.db.refresh()
+    replaced = await hive.join("kitchen", client=row)
+    assert replaced.closed is None
+    replaced.say("hello")
+    await hive.settle()
+    assert hive.agent.utterances == ["hello"]
+    after = hive.db.all()[0].metadata
+    assert after["noise_psk"] == before["noise_psk"]
+    assert after["noise_pubkey"] != before["noise_pubkey"]
+
+
+async def test_a_type_allowed_meanwhile_is_let_through(hive: MemoryHive) -> None:
+    satellite = await hive.join("kitchen", client=hive.add_client("kitchen", allowed_types=()))
+    satellite.say("one")
+    await hive.settle()
+    said("allow-msg", "recognizer_loop:utterance", "kitchen")
+    await hive.hub.refresh()
+    satellite.say("two")
+    await hive.settle()
+    assert hive.agent.utterances == ["two"]

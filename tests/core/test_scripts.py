@@ -1,9 +1,8 @@
-"""``hivemind-core``: clients are added, listed and deleted, the configuration is shown, the hub is started."""
+"""``hivemind-core``: the command itself, what fails in all commands, the configuration, the start of the hub."""
 
 from __future__ import annotations
 
 import json
-import shlex
 import sqlite3
 import subprocess
 import sys
@@ -14,27 +13,19 @@ from types import ModuleType
 
 import pytest
 
-from helpers.hub_commands import Ran, add, database, hub_command, said, stored
+from helpers.hub_commands import Ran, add, hub_command, said, stored
 from hivemind_bus_client.version import __version__
 from hivemind_core.clients import Client
-from hivemind_core.config import Config, ConfigError, config_dir, data_dir, default_path
-from hivemind_core.roles import ROLES
+from hivemind_core.config import Config, ConfigError, data_dir, default_path
 
-STRONG = "correct horse battery staple 42"
 BROKEN = '{"binarize": yes}'
 CHILD_TIMEOUT_S = 60
 
 
 @pytest.fixture(autouse=True)
-def no_identity(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Making RSA keys takes long; one test does."""
-    if "own_identity" not in request.fixturenames:
-        monkeypatch.setattr("hivemind_core.hub_identity.load_identity", lambda: None)
-
-
-@pytest.fixture
-def own_identity() -> None:
-    """Let the command make the hub's identity."""
+def no_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making RSA keys takes long, and is tested elsewhere."""
+    monkeypatch.setattr("hivemind_core.hub_identity.load_identity", lambda: None)
 
 
 def configure(document: object) -> Path:
@@ -42,184 +33,6 @@ def configure(document: object) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(document if isinstance(document, str) else json.dumps(document))
     return path
-
-
-def fields(text: str) -> dict[str, str]:
-    """Return the `Name: value` lines of what a command said."""
-    return dict(line.split(": ", 1) for line in text.splitlines() if ": " in line and not line.startswith(" "))
-
-
-def next_command(text: str) -> list[str]:
-    """Return the words of the command to run on the satellite."""
-    (line,) = [line for line in text.splitlines() if "set-identity" in line]
-    return shlex.split(line)
-
-
-# add-client
-
-
-def test_a_plain_client_may_chat_and_what_to_run_next_is_printed() -> None:
-    text = said("add-client")
-    client = stored(1)
-    assert text.startswith(
-        "Database backend: SQLiteDB\n"
-        "Credentials added to database!\n"
-        "\n"
-        "Node ID: 1\n"
-        "Admin Privileges: False\n"
-        "Friendly Name: HiveMind-Node-0\n"
-        f"Access Key: {client.api_key}\n"
-        f"Password: {client.password}\n"
-        f"Allowed Message Types: {', '.join(ROLES['chat'])}\n"
-    )
-    assert (len(client.api_key), len(client.password or "")) == (32, 32)
-    assert client.allowed_types == ROLES["chat"]
-    words = next_command(text)
-    assert words[:2] == ["hivemind-client", "set-identity"]
-    options = dict(zip(words[2::2], words[3::2], strict=True))
-    assert options.pop("--host").count(".") == 3
-    assert options == {
-        "--key": client.api_key,
-        "--password": client.password,
-        "--port": "5678",
-        "--siteid": "HiveMind-Node-0",
-    }
-
-
-def test_the_next_command_names_the_configured_address_and_survives_the_shell() -> None:
-    configure({"network_protocol": {"hivemind-websocket-plugin": {"host": "hub.local", "port": 7000}}})
-    text = said("add-client", "--name", "the kitchen", "--access-key", "it's", "--password", f"{STRONG} $HOME")
-    options = next_command(text)[2:]
-    assert options == [
-        "--key", "it's", "--password", f"{STRONG} $HOME", "--host", "hub.local", "--port", "7000",
-        "--siteid", "the kitchen",
-    ]  # fmt: skip
-
-
-def test_everything_can_be_chosen() -> None:
-    text = said(
-        "add-client", "--name", "adm", "--access-key", "k", "--password", STRONG, "--admin", "yes",
-        "--metadata", '{"role": "guést"}', "--role", "none", "--allow", "x.y", "--allow", "x.y",
-    )  # fmt: skip
-    assert fields(text) | {"Admin Privileges": "True", "Metadata": '{"role": "guést"}'} == fields(text)
-    assert fields(text)["Allowed Message Types"] == "x.y"
-    client = stored(1)
-    assert (client.name, client.api_key, client.password, client.is_admin) == ("adm", "k", STRONG, True)
-    assert (client.allowed_types, client.metadata) == (("x.y",), {"role": "guést"})
-
-
-def test_types_are_added_to_the_role() -> None:
-    said("add-client", "--allow", "x.y", "--allow", "recognizer_loop:utterance")
-    assert stored(1).allowed_types == (*ROLES["chat"], "x.y")
-
-
-def test_no_role_grants_nothing_and_says_how_to() -> None:
-    text = said("add-client", "--role", "none")
-    assert "Allowed Message Types: (none — the client is DENIED on every message)\n\nNOTE: " in text
-    assert "hivemind-core allow-msg ovos.utterance.handle recognizer_loop:utterance 1\n" in text
-    assert stored(1).allowed_types == ()
-
-
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        (["--password", "foo"], "password is too guessable (~10 bits of resistance; 40 required)."),
-        (["--password", ""], "a password cannot be empty"),
-        (["--access-key", ""], "'' cannot be an access key"),
-        (["--access-key", "revoked"], "'revoked' cannot be an access key"),
-        (["--metadata", "{"], "must be valid JSON"),
-        (["--metadata", '{"a": NaN}'], "must be valid JSON"),
-        (["--metadata", "[]"], "must be a JSON object"),
-        (["--allow", ""], "a message type cannot be empty"),
-        (["--allow", "a b"], "a message type cannot contain white space"),
-        (["--admin", "perhaps"], "'perhaps' is not a valid boolean"),
-        (["--role", "king"], "'king' is not one of"),
-    ],
-)
-def test_wrong_options_are_usage_errors_and_add_nobody(options: list[str], problem: str) -> None:
-    ran = hub_command("add-client", *options)
-    assert (ran.code, ran.out) == (2, "")
-    assert problem in ran.error
-    with closing(database()) as db:
-        assert len(db) == 0
-
-
-def test_a_weak_password_is_accepted_when_asked_and_then_works() -> None:
-    """The released hub stored such a client and then refused it at every connection."""
-    said("add-client", "--password", "foo", "--allow-weak-password")
-    assert (stored(1).password, stored(1).metadata) == ("foo", {"allow_weak_password": True})
-
-
-def test_the_required_strength_is_configured() -> None:
-    configure({"min_password_bits": 5})
-    said("add-client", "--password", "foo")
-    configure({"min_password_bits": 0})
-    said("add-client", "--password", "a")
-    assert stored(2).metadata == {}
-
-
-def test_an_access_key_is_given_once() -> None:
-    add("abc123", name="weak")
-    ran = hub_command("add-client", "--access-key", "abc123")
-    assert (ran.code, ran.out) == (1, "")
-    assert ran.error.startswith("A client already exists for access key 'abc123' (Node ID: 1, Friendly Name: weak).")
-    assert "hivemind-core delete-client 1" in ran.error
-
-
-def test_the_hubs_identity_is_there_before_its_database(own_identity: None) -> None:
-    """A database without one would pass for a released installation, whose shared identity is adopted."""
-    said("add-client")
-    assert (config_dir() / "hivemind-core" / "_identity.json").exists()
-
-
-def test_added_at_once_by_many_processes_all_get_ids_of_their_own() -> None:
-    command = [sys.executable, "-m", "hivemind_core", "add-client"]
-    children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
-    texts = [child.communicate(timeout=CHILD_TIMEOUT_S)[0] for child in children]
-    assert sorted(fields(text)["Node ID"] for text in texts) == list("123456")
-    with closing(database()) as db:
-        assert {row.api_key for row in db.all()} == {fields(text)["Access Key"] for text in texts}
-
-
-# list-clients, delete-client
-
-
-def test_clients_are_listed_without_their_passwords() -> None:
-    for key in ("a" * 32, "b" * 32):
-        add(key, name=f"name-{key[0]}", password=f"secret-{key[0]}")
-    said("delete-client", "1", "--yes")
-    text = said("list-clients")
-    assert "HiveMind Credentials:" in text
-    assert "name-b" in text
-    assert "b" * 32 in text
-    assert "secret" not in text
-    assert "revoked" not in text
-    assert "secret-b" in said("list-clients", "--show-secrets")
-
-
-def test_a_deletion_is_confirmed_and_says_what_is_gone() -> None:
-    add("key", name="weak2", password="p")
-    ran = hub_command("delete-client", "1", typed="y\n")
-    question = "Delete client 'weak2' (id 1)? This permanently revokes its credentials. [y/N]: "
-    assert ran.out.replace("y\n", "", 1) == (
-        f"{question}Revoked credentials!\n\nNode ID: 1\nFriendly Name: weak2\nAccess Key: key\nPassword: p\n"
-    )
-    assert hub_command("delete-client", "1", "--yes").code == 1
-
-
-@pytest.mark.parametrize(("typed", "code"), [("n\n", 0), ("", 1)])
-def test_without_a_yes_nobody_is_deleted(typed: str, code: int) -> None:
-    add("key")
-    ran = hub_command("delete-client", "key", typed=typed)
-    assert ran.code == code
-    assert "Abort" in ran.out + ran.err
-    assert stored(1).api_key == "key"
-
-
-def test_a_client_somebody_else_deleted_meanwhile_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    add("key")
-    monkeypatch.setattr("hivemind_core.storage.sqlite.SQLiteStore.delete", lambda *_: False)
-    assert hub_command("delete-client", "1", "--yes").error == "Client 1 was deleted meanwhile."
 
 
 # print-config, derive-psk
@@ -254,6 +67,22 @@ def test_a_folder_that_cannot_be_made_is_one_line_and_exit_code_1() -> None:
     assert "Could not open the client database" in ran.error
 
 
+ON_THE_DATABASE = (
+    ["add-client"],
+    ["list-clients"],
+    ["export-clients"],
+    ["delete-client", "1", "--yes"],
+    ["rename-client", "1", "--name", "x"],
+    ["allow-msg", "x", "1"],
+    ["blacklist-msg", "x", "1"],
+    ["allow-skill", "x", "1"],
+    ["make-admin", "1"],
+    ["set-metadata", "1", "--key", "a", "--value", "1"],
+    ["reset-noise-pin", "1"],
+    ["policy", "test", "key", "x"],
+)
+
+
 def _garble(path: Path) -> None:
     path.write_bytes(b"these are the notes of somebody who needs them " * 100)
 
@@ -263,7 +92,7 @@ def _put_forward(path: Path) -> None:
         db.execute("PRAGMA user_version = 3")
 
 
-@pytest.mark.parametrize("command", [["add-client"], ["list-clients"], ["delete-client", "1", "--yes"]])
+@pytest.mark.parametrize("command", ON_THE_DATABASE, ids=lambda command: command[0])
 @pytest.mark.parametrize(("spoil", "why"), [(_garble, "not a database"), (_put_forward, "schema version 3")])
 def test_a_database_that_cannot_be_used_is_one_line_and_left_alone(
     spoil: Callable[[Path], None], why: str, command: list[str]
@@ -301,7 +130,8 @@ def test_clients_kept_elsewhere_are_not_passed_over() -> None:
 def test_a_pre_shared_key_is_derived() -> None:
     expected = "6baeeb28042c0286885be497110bf7bbd4b31bfbb9af65108fcf9ade8f1d9823"
     assert said("derive-psk", "--password", "foo", "--node-id", "bar") == expected
-    assert hub_command("derive-psk", "--password", "foo").code == 2
+    for incomplete in (["--password", "foo"], ["--node-id", "bar"], ["--password", "", "--node-id", "bar"]):
+        assert hub_command("derive-psk", *incomplete).code == 2
 
 
 # listen
@@ -378,10 +208,10 @@ def test_a_port_is_a_number(service: FakeService, options: list[str]) -> None:
 
 
 def test_what_it_cannot_serve_is_refused(service: FakeService) -> None:
-    configure({"network_protocol": {"hivemind-websocket-plugin": {"ssl": True}}})
+    configure({"network_protocol": {"hivemind-http-plugin": {}}})
     ran = hub_command("listen")
     assert ran.code == 2
-    assert "serves no TLS" in ran.error
+    assert "enables no transport" in ran.error
     assert service.ran == []
 
 
@@ -391,8 +221,33 @@ def test_what_it_cannot_serve_is_refused(service: FakeService) -> None:
 def test_it_says_its_version_and_helps() -> None:
     assert said("--version") == f"hivemind-core, version {__version__}"
     assert "add-client" in said("--help")
-    assert hub_command().code == 2
     assert hub_command("bogus").error == "No such command 'bogus'."
+
+
+@pytest.mark.parametrize("group", [(), ("policy",)])
+def test_a_group_without_a_command_helps_on_stderr(group: tuple[str, ...]) -> None:
+    ran = hub_command(*group)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("Usage: hivemind-core")
+
+
+RELEASED = """
+    add-client allow-broadcast allow-escalate allow-intent allow-msg allow-propagate allow-skill blacklist-broadcast
+    blacklist-escalate blacklist-intent blacklist-msg blacklist-propagate blacklist-skill delete-client derive-psk
+    export-clients list-clients listen make-admin policy print-config rename-client reset-noise-pin
+    revoke-admin set-metadata
+"""
+
+
+@pytest.mark.parametrize("command", RELEASED.split())
+def test_every_command_of_the_released_hub_is_there_and_helps(command: str) -> None:
+    assert f"hivemind-core {command}" in said(command, "--help")
+
+
+def test_an_argument_that_is_not_text_is_refused() -> None:
+    """It could neither be stored nor printed."""
+    ran = hub_command("make-admin", "a\udcff")
+    assert (ran.code, ran.error) == (2, r"'a\udcff' is not text in this terminal's encoding.")
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -406,16 +261,25 @@ def test_it_runs_as_a_module() -> None:
     assert (done.returncode, done.stdout) == (0, f"hivemind-core, version {__version__}\n")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (["make-admin", "9"], 1, "Error: Invalid Node ID! "),
+        (["policy", "test", "9", "x"], 1, "Error: no client found for api_key='9'."),
+        (["set-metadata"], 2, "Error: Invalid value: pass --metadata, --key/--value, or --unset"),
+        (["--config", "nowhere.json", "list-clients"], 2, "Error: There is no configuration file nowhere.json."),
+        ([], 2, "Usage: "),
+    ],
+)
+def test_a_real_process_fails_on_stderr_alone(arguments: list[str], code: int, error: str) -> None:
+    done = python("-m", "hivemind_core", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert error in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = "import sys, hivemind_core.scripts; print(*sys.modules)"
     loaded = {name.partition(".")[0] for name in python("-c", code).stdout.split()}
     assert "click" in loaded
     assert not loaded & {"aiohttp", "asyncio", "cryptography", "msgspec", "rich", "zxcvbn", "websockets"}
-
-
-@pytest.mark.parametrize("name", ["two\nlines", "x" * 65])
-def test_a_name_that_cannot_stand_in_a_log_is_refused(name: str) -> None:
-    ran = hub_command("add-client", "--name", name)
-    assert ran.code == 2
-    assert "a name is printable text of at most 64 characters" in ran.error
-    assert database().all() == []
