@@ -26,11 +26,11 @@ from .exceptions import (
     InvalidKeySize,
     MissingField,
 )
+from .rsa_keys import load_private, load_public, oaep, pss
 from .text_encodings import SupportedEncodings, get_decoder, get_encoder, norm_encoding
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.padding import OAEP, PSS
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+    pass
 
 __all__ = [
     "AES_CIPHERS",
@@ -281,45 +281,6 @@ def decrypt_ChaCha20_Poly1305(  # noqa: N802
 # --- sealed for one RSA key ---------------------------------------------------------------------------------
 
 
-def _pem(key: Any) -> bytes | None:
-    """Return a key given as PEM, or as another library's object that exports it; None for one of ours."""
-    exported = key.export_key() if hasattr(key, "export_key") else key
-    return _as_bytes(exported) if isinstance(exported, (str, bytes)) else None
-
-
-def _public(key: Any) -> RSAPublicKey:
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-    pem = _pem(key)
-    if pem is None:
-        loaded: Any = key
-    else:
-        loaded = _private(pem) if b"PRIVATE KEY" in pem else load_pem_public_key(pem)
-    return loaded.public_key() if hasattr(loaded, "private_bytes") else loaded  # type: ignore[no-any-return]
-
-
-def _private(key: Any) -> RSAPrivateKey:
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    pem = _pem(key)
-    loaded: Any = key if pem is None else load_pem_private_key(pem, None)
-    return loaded  # type: ignore[no-any-return]
-
-
-def _oaep() -> OAEP:
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import padding
-
-    return padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
-
-
-def _pss() -> tuple[PSS, Any]:
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import padding
-
-    return padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256()
-
-
 def hybrid_encrypt(public_key: Any, plaintext: bytes | str, sign_key: Any = None) -> dict[str, str]:
     """Seal for the owner of an RSA key and, given a private key, sign the ciphertext (docs/protocol.md 14.1).
 
@@ -329,13 +290,13 @@ def hybrid_encrypt(public_key: Any, plaintext: bytes | str, sign_key: Any = None
     nonce, ciphertext, tag = Aead(key, SupportedCiphers.AES_GCM).seal(_as_bytes(plaintext))
     try:
         fields = {
-            "encrypted_key": _public(public_key).encrypt(key, _oaep()),
+            "encrypted_key": load_public(public_key).encrypt(key, oaep()),
             "ciphertext": ciphertext,
             "tag": tag,
             "nonce": nonce,
         }
         if sign_key is not None:
-            fields["signature"] = _private(sign_key).sign(ciphertext, *_pss())
+            fields["signature"] = load_private(sign_key).sign(ciphertext, *pss())
     except (TypeError, ValueError, AttributeError) as error:
         raise EncryptionKeyError(f"not an RSA key that can seal or sign: {error}") from None
     return {name: base64.b64encode(value).decode("ascii") for name, value in fields.items()}
@@ -350,7 +311,7 @@ def hybrid_decrypt(private_key: Any, envelope: Mapping[str, Any]) -> bytes:
         raise MissingField("a sealed message has an encrypted_key, as text")
     sealed_key = decode(wrapped)
     try:
-        key = _private(private_key).decrypt(sealed_key, _oaep())
+        key = load_private(private_key).decrypt(sealed_key, oaep())
         aead = Aead(key, SupportedCiphers.AES_GCM)
     except (TypeError, ValueError, AttributeError, InvalidKeySize) as error:
         raise DecryptionKeyError(f"not sealed for this key: {error}") from None

@@ -7,14 +7,16 @@ what they have opened.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from .encryption import _oaep, _private, _pss, _public, hybrid_decrypt, hybrid_encrypt
+from .encryption import hybrid_decrypt, hybrid_encrypt
 from .exceptions import DecodingError, DecryptionKeyError, HiveMindException
 from .message import HiveMessage, HiveMessageType, Message
+from .rsa_keys import load_private, oaep, verifies
 from .text_encodings import SupportedEncodings, get_decoder
 
 MAX_KEY_BYTES = 1024
@@ -67,16 +69,19 @@ def open_sealed(envelope: Mapping[str, Any], private_key: Any) -> HiveMessage:
 
 def is_signed_by(envelope: Mapping[str, Any], public_key: Any) -> bool:
     """Tell whether the owner of an RSA key, PEM or object, signed the ciphertext of a payload."""
-    from cryptography.exceptions import InvalidSignature
-
     try:
         signature, ciphertext = _raw(envelope, "signature"), _raw(envelope, "ciphertext")
-        if not ciphertext or len(signature) > MAX_KEY_BYTES:
-            return False
-        _public(public_key).verify(signature, ciphertext, *_pss())
-    except (InvalidSignature, HiveMindException, TypeError, ValueError, AttributeError):
+    except HiveMindException:
         return False
-    return True
+    return bool(ciphertext) and len(signature) <= MAX_KEY_BYTES and verifies(public_key, signature, ciphertext)
+
+
+def fingerprint(envelope: Mapping[str, Any]) -> str:
+    """Return what a sealed message is recognised by when it comes again, in whatever spelling."""
+    try:
+        return hashlib.sha256(_raw(envelope, "ciphertext")).hexdigest()
+    except HiveMindException:
+        return ""
 
 
 def _raw(envelope: Mapping[str, Any], name: str) -> bytes:
@@ -98,7 +103,7 @@ def _open_short(envelope: Mapping[str, Any], private_key: Any) -> bytes:
     if len(sealed) > MAX_KEY_BYTES:
         raise DecodingError("the ciphertext is longer than any RSA key")
     try:
-        return _private(private_key).decrypt(sealed, _oaep())
+        return load_private(private_key).decrypt(sealed, oaep())
     except (TypeError, ValueError, AttributeError) as error:
         raise DecryptionKeyError(f"not sealed for this key: {error}") from None
 

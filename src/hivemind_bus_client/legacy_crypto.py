@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import codec
-from .encryption import Aead, SupportedCiphers, _oaep, _private, _pss, _public, get_decoder, get_encoder
+from .encryption import Aead, SupportedCiphers, get_decoder, get_encoder
 from .encryption import _encoded_fields as encoded_fields
 from .exceptions import DecodingError, HiveMindException
 from .exchange import ClearFrame
+from .rsa_keys import load_private, load_public, oaep, pss, verifies
 
 OFFERED_ENCODINGS = tuple(f"JSON-{name}" for name in ("B64", "URLSAFE-B64", "HEX", "B32", "B91", "Z85B", "Z85P"))
 """All of them, the fast ones first: a hub takes the first of our list that it allows."""
@@ -78,24 +79,23 @@ def seal_secret(secret: bytes, client_pem: str, hub_key: Any) -> str:
     none.
     """
     try:
-        sealed = _public(client_pem).encrypt(secret, _oaep())
-        return (_private(hub_key).sign(sealed, *_pss()) + sealed).hex()
+        sealed = load_public(client_pem).encrypt(secret, oaep())
+        return (load_private(hub_key).sign(sealed, *pss()) + sealed).hex()
     except (TypeError, ValueError, AttributeError) as error:
         raise HiveMindException(f"not an RSA key: {error}") from None
 
 
 def open_secret(envelope: object, client_key: Any, hub_pem: str) -> bytes:
     """Return the secret in a hub's envelope. Takes milliseconds. Raises HiveMindException where it is not sound."""
-    from cryptography.exceptions import InvalidSignature
-
     if not isinstance(envelope, str) or len(envelope) > MAX_RSA_ENVELOPE_CHARS:
         raise HiveMindException("the envelope is no text of that size")
     try:
         raw = bytes.fromhex(envelope)
-        _public(hub_pem).verify(raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:], *_pss())
-        secret = _private(client_key).decrypt(raw[SIGNATURE_BYTES:], _oaep())
-    except (TypeError, ValueError, AttributeError, InvalidSignature) as error:
-        raise HiveMindException(f"the envelope does not verify: {error}") from None
+        if not verifies(hub_pem, raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]):
+            raise HiveMindException("the envelope is not signed by the hub")
+        secret = load_private(client_key).decrypt(raw[SIGNATURE_BYTES:], oaep())
+    except (TypeError, ValueError, AttributeError) as error:
+        raise HiveMindException(f"the envelope does not open: {error}") from None
     if len(secret) != SECRET_BYTES:
         raise HiveMindException("the secret has another length")
     return secret
@@ -106,7 +106,7 @@ def public_pem(key: Any) -> str:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     try:
-        public = _private(key).public_key()
+        public = load_private(key).public_key()
     except (TypeError, ValueError, AttributeError) as error:
         raise HiveMindException(f"not an RSA key: {error}") from None
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii").strip()

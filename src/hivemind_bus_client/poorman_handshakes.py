@@ -9,7 +9,6 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from .encryption import _public
 from .exceptions import HiveMindException
 from .identity import create_RSA_key
 from .identity_file import make_private, write_private
@@ -23,6 +22,7 @@ from .legacy_crypto import (
     session_key,
     xor,
 )
+from .rsa_keys import load_public
 
 
 class PasswordHandShake:
@@ -91,7 +91,7 @@ class HandShake:
         """The public key as PEM text."""
         from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-        public: Any = _public(self.private_key)
+        public: Any = load_public(self.private_key)
         pem: bytes = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         return pem.decode("ascii").strip()
 

@@ -26,11 +26,12 @@ from .exceptions import HiveMindException
 from .flood_cache import FloodIdCache
 from .hive_map import HiveMapper
 from .identity import NodeIdentity
+from .intercom import fingerprint
 from .internal_protocol import HiveMindSlaveInternalProtocol
 from .key_exchange import KeyExchange, handles_exchange
 from .message import HiveMessage, HiveMessageType, Message
 from .poorman_handshakes import HandShake, PasswordHandShake
-from .trust import fingerprint, is_trusted, same_key, signer
+from .trust import is_trusted, same_key, signer
 
 __all__ = [
     "QUERY_STREAM_END",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .identity import NodeIdentity
-from .message import HiveMessage, HiveMessageType
+from .message import HiveMessage
 
 
 def sealed_for(public_key: Any, message: Any, identity: NodeIdentity) -> HiveMessage:
@@ -15,12 +15,9 @@ def sealed_for(public_key: Any, message: Any, identity: NodeIdentity) -> HiveMes
     Takes some milliseconds, the first time of all about 0.2 s: the node's own key is made if there is none. Raises
     EncryptionKeyError for a key that is none.
     """
-    from .encryption import hybrid_encrypt
+    from .intercom import propagated, seal
 
-    envelope = hybrid_encrypt(public_key, message.serialize(), _signing_key(identity))
-    target = public_key if isinstance(public_key, str) else None
-    inner = HiveMessage(HiveMessageType.INTERCOM, envelope, target_pubkey=target)
-    return HiveMessage(HiveMessageType.PROPAGATE, inner)
+    return propagated(seal(message, public_key, _signing_key(identity)))
 
 
 def _signing_key(identity: NodeIdentity) -> str:

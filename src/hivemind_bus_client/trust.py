@@ -6,15 +6,12 @@ them in a PING. What a PING says is a claim: only a message signed by its author
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from .intercom import is_signed_by
 from .message import HiveMessage
 from .topology import NodeInfo, is_same_peer
-
-SALT_BYTES = 32
 
 
 def sources(message: HiveMessage) -> Iterator[str]:
@@ -55,34 +52,4 @@ def signer(envelope: Mapping[str, Any], keys: Iterable[str | None]) -> str | Non
 
     The signature covers the ciphertext alone.
     """
-    signature, ciphertext = _raw(envelope, "signature"), _raw(envelope, "ciphertext")
-    return next((key for key in keys if key and _verifies(key, signature, ciphertext)), None)
-
-
-def fingerprint(envelope: Mapping[str, Any]) -> str:
-    """Return what a sealed message is recognised by when it comes again, in whatever spelling."""
-    return hashlib.sha256(_raw(envelope, "ciphertext")).hexdigest()
-
-
-def _raw(envelope: Mapping[str, Any], name: str) -> bytes:
-    """The bytes of a field; none if it is no base64 text."""
-    try:
-        return base64.b64decode(envelope[name], validate=True)
-    except (KeyError, TypeError, ValueError):
-        return b""
-
-
-def _verifies(key: str, signature: bytes, ciphertext: bytes) -> bool:
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import padding, rsa
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-    try:
-        public = load_pem_public_key(key.encode())
-        if not isinstance(public, rsa.RSAPublicKey):
-            return False
-        public.verify(signature, ciphertext, padding.PSS(padding.MGF1(hashes.SHA256()), SALT_BYTES), hashes.SHA256())
-    except (ValueError, InvalidSignature):
-        return False
-    return True
+    return next((key for key in keys if key and is_signed_by(envelope, key)), None)

@@ -1,0 +1,68 @@
+"""RSA as the wire uses it (docs/protocol.md 8.3, 14.1): reading keys, the two paddings, checking a signature.
+
+`cryptography` is imported when a key is first used: most satellites never use one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.padding import OAEP, PSS
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
+
+def _pem(key: Any) -> bytes | None:
+    """Return a key given as PEM, or as another library's object that exports it; None for one of ours."""
+    exported = key.export_key() if hasattr(key, "export_key") else key
+    if isinstance(exported, str):
+        return exported.encode()
+    return exported if isinstance(exported, bytes) else None
+
+
+def load_public(key: Any) -> RSAPublicKey:
+    """Return a public key, also the public half of a private one. Raises ValueError, TypeError."""
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    pem = _pem(key)
+    if pem is None:
+        loaded: Any = key
+    else:
+        loaded = load_private(pem) if b"PRIVATE KEY" in pem else load_pem_public_key(pem)
+    return loaded.public_key() if hasattr(loaded, "private_bytes") else loaded  # type: ignore[no-any-return]
+
+
+def load_private(key: Any) -> RSAPrivateKey:
+    """Return a private key. Raises ValueError, TypeError."""
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    pem = _pem(key)
+    loaded: Any = key if pem is None else load_pem_private_key(pem, None)
+    return loaded  # type: ignore[no-any-return]
+
+
+def oaep() -> OAEP:
+    """Return the padding that secrets are sealed with."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding
+
+    return padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
+
+
+def pss() -> tuple[PSS, Any]:
+    """Return padding and hash of signatures, as `sign` and `verify` take them."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding
+
+    return padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256()
+
+
+def verifies(key: Any, signature: bytes, data: bytes) -> bool:
+    """Tell whether the owner of a public key signed some bytes; a key that is none signed nothing."""
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        load_public(key).verify(signature, data, *pss())
+    except (InvalidSignature, TypeError, ValueError, AttributeError):
+        return False
+    return True
