@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,7 @@ async def test_binary_data_of_an_older_satellite_is_answered(kind):
 async def test_below_the_floor(kind, floor, code):
     async with hive(floor) as running:
         row = running.add_client("old", password=SECRET if kind == "password" else None)
-        visitor = running.hub._look_at(greeting_visitor(row))
+        visitor = await knock(running, row)
         if kind == "password":
             satellite = await running.join("old", client=row, older=speaking(2, password=SECRET))
             assert satellite.refused.code == code
@@ -97,10 +98,10 @@ async def test_below_the_floor(kind, floor, code):
             assert visitor.code == code
 
 
-def greeting_visitor(row):
-    from hivemind_core.admission import Visitor
-
-    return Visitor(row, "ua")
+async def knock(running, row):
+    """What the hub says to a connection with the access key of a row."""
+    token = base64.b64encode(f"ua:{row.api_key}".encode()).decode()
+    return await running.hub.identify(token, "192.0.2.1")
 
 
 async def test_a_row_that_has_met_v3_is_v3_only():
@@ -111,7 +112,7 @@ async def test_a_row_that_has_met_v3_is_v3_only():
         assert "noise_pubkey" in row.metadata
         older = await running.join("kitchen", client=row, older=speaking(2, password=SECRET))
         assert older.refused.code == "protocol_too_old"
-        assert running.hub._look_at(greeting_visitor(row)).max_frame_bytes == greeting.MAX_FRAME_BYTES
+        assert (await knock(running, row)).max_frame_bytes == greeting.MAX_FRAME_BYTES
 
 
 async def test_a_pinned_row_that_lost_its_password_lets_nobody_in():
@@ -119,7 +120,7 @@ async def test_a_pinned_row_that_lost_its_password_lets_nobody_in():
         row = running.add_client(
             "kitchen", password=None, metadata={"noise_pubkey": "11" * 32, "crypto_key": CRYPTO_KEY}
         )
-        assert running.hub._look_at(greeting_visitor(row)).code == "no_password"
+        assert (await knock(running, row)).code == "no_password"
 
 
 async def test_a_device_that_pins_the_row_ends_older_connections_of_it():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import stat
@@ -141,12 +140,6 @@ def test_a_key_behind_a_password(tmp_path: Path) -> None:
     files = CertificateFiles(tmp_path / "tls")
     give(files, ends_in=timedelta(days=99), password=b"secret")
     assert "is protected by a password" in wrong(files)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser reads everything")
-def test_what_may_not_be_read(files: CertificateFiles) -> None:
-    files.key.chmod(0)
-    assert f"{files.key} cannot be read" in wrong(files)
 
 
 def test_a_folder_where_a_file_should_be(files: CertificateFiles) -> None:
