@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .refusals import DENIALS
+
 DENIED = "hive.policy.denied"
 """Type of the bus message that tells of a denial."""
 
@@ -27,17 +29,29 @@ class Denial:
         return f"the hub denied {self.denied_type or 'a message'}{said}. {self.cure}".strip()
 
 
-_CURES = {
-    "acl_disallowed_type": "On the hub run `hivemind-core allow-msg {denied_type} {client}`.",
-    "malformed_payload": "The message has the wrong shape; correct it at its sender.",
-    "policy_error": "A policy of the hub failed; see the hub's log.",
-    "policy_chain_unavailable": "The hub's policies could not be loaded; see the hub's log.",
-    "session_id_default_forbidden": 'Use a session id other than "default".',
-    "unsupported_type": "Update the hub; until then it has no use for such messages.",
-    "too_many_sessions": "Keep to one session, or change it less often.",
-    "no_binary_handler": "It can take text only; send what was said instead of its sound.",
-    "backend_unavailable": "The hub's assistant is offline; start it, or see the hub's log.",
-}
+_BINARY, _SPOKEN = "binary", "recognizer_loop:utterance"
+"""Binary data is let through where anything is; to allow it, allow what people say."""
+MAX_NAMED = 200
+"""How much of a message type is said back to its sender."""
+
+
+def sentence(code: str, denied_type: str, detail: str = "") -> str:
+    """Return what happened, with a detail where there is one."""
+    said = DENIALS[code].sentence.format(denied_type=denied_type[:MAX_NAMED])
+    return f"{said.rstrip('.')}: {detail}." if detail else said
+
+
+def cure(code: str, denied_type: str, client: object = "ID") -> str:
+    """Return what to do about it, for a client that the hub knows by this number; empty for an unknown code."""
+    if code not in DENIALS:
+        return ""
+    allow = _SPOKEN if denied_type == _BINARY else denied_type[:MAX_NAMED]
+    return DENIALS[code].cure.format(type_to_allow=shlex.quote(allow), client=shlex.quote(str(client)))
+
+
+def told(code: str, denied_type: str, *, client: object = "ID", detail: str = "") -> str:
+    """Return both, as the hub says them."""
+    return f"{sentence(code, denied_type, detail)} {cure(code, denied_type, client)}"
 
 
 def _client_id(context: Mapping[str, Any]) -> str:
@@ -54,5 +68,5 @@ def read_denial(data: Mapping[str, Any], context: Mapping[str, Any]) -> Denial:
     code = str(data.get("code") or "")
     denied_type = str(data.get("denied_type") or "")
     reason = str(data.get("reason") or "").rstrip(".")
-    cure = _CURES.get(code, "").format(denied_type=shlex.quote(denied_type), client=shlex.quote(_client_id(context)))
-    return Denial(code, denied_type, reason, "" if cure.rstrip(".") in reason else cure)
+    what_to_do = cure(code, denied_type, _client_id(context))
+    return Denial(code, denied_type, reason, "" if what_to_do.rstrip(".") in reason else what_to_do)

@@ -1,4 +1,7 @@
-"""Admission of connections: who knocks. Rows come from the database's memory; an unknown key is looked up anew."""
+"""Admission of connections: who knocks, and whether it may now.
+
+Rows come from the database's memory. An unknown key is looked up anew, unless its address has to wait (limits.py).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import base64
 import binascii
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hivemind_bus_client.link import Refused
@@ -14,6 +18,7 @@ from hivemind_bus_client.refusals import REFUSALS
 from .clients import Client
 from .database import ClientDatabase
 from .greeting import MAX_FRAME_BYTES
+from .limits import Limits
 from .storage import StorageError
 from .workers import Workers
 
@@ -53,9 +58,12 @@ def parse_token(token: str) -> tuple[str, str] | None:
 class Admission:
     """The hub's door; see the module."""
 
-    def __init__(self, db: ClientDatabase, workers: Workers) -> None:
+    def __init__(self, db: ClientDatabase, workers: Workers, clock: Callable[[], float]) -> None:
+        self.limits = Limits()
         self._db = db
         self._workers = workers
+        self._clock = clock
+        self._changed: set[int] = set()
         self._db_failed = False
         self._looked_at = float("-inf")
         self._next_look: asyncio.Task[None] | None = None
@@ -63,18 +71,27 @@ class Admission:
     # the database
 
     async def refresh(self) -> set[int]:
-        """Take in what other processes changed; return the ids of the rows that did. A failure is logged once."""
+        """Take in what other processes changed; return the ids of the rows that did, since the last call.
+
+        A failure is logged once.
+        """
+        await self._take_in()
+        changed, self._changed = self._changed, set()
+        self.limits.forgive(changed)
+        return changed
+
+    async def _take_in(self) -> None:
         try:
             changed = await self._workers.database(self._db.refresh)
         except StorageError as error:
             if not self._db_failed:
                 log.error("the client database cannot be read: %s", error)
             self._db_failed = True
-            return set()
+            return
         if self._db_failed:
             log.info("the client database can be read again")
         self._db_failed = False
-        return changed
+        self._changed |= changed
 
     async def _look_again(self) -> None:
         """Refresh for a key that is not known, at most so often; who asks meanwhile shares the same look."""
@@ -86,20 +103,28 @@ class Admission:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, self._looked_at + LOOK_AT_MOST_EVERY_S - loop.time()))
         self._looked_at, self._next_look = loop.time(), None  # who comes from now on needs a later one
-        await self.refresh()
+        await self._take_in()
 
     # who knocks
 
-    async def identify(self, token: str) -> Visitor | Refused:
-        """Find the client an authorization token names (docs/protocol.md 5.1)."""
+    async def identify(self, token: str, address: str) -> Visitor | Refused:
+        """Find the client an authorization token names (docs/protocol.md 5.1); `address` is where it comes from."""
         parsed = parse_token(token)
-        if parsed is None:
-            return refused("invalid_authorization")
-        useragent, key = parsed
-        client = self._db.by_key(key)
+        client = self._db.by_key(parsed[1]) if parsed else None
         if client is None:
-            await self._look_again()
-            client = self._db.by_key(key)
-        if client is None:
-            return refused("database_unavailable" if self._db_failed else "invalid_key")
-        return Visitor(client, useragent)
+            if self.limits.stranger_waits(address, self._clock()):
+                return refused("too_many_failures")
+            if parsed is not None:
+                await self._look_again()
+                client = self._db.by_key(parsed[1])
+        if parsed is None or client is None:
+            return self._unknown(address, "invalid_key" if parsed else "invalid_authorization")
+        if self.limits.waits(client.client_id, address, self._clock()):
+            return refused("too_many_failures")
+        return Visitor(client, parsed[0])
+
+    def _unknown(self, address: str, code: str) -> Refused:
+        if self._db_failed and code == "invalid_key":
+            return refused("database_unavailable")
+        self.limits.stranger_failed(address, self._clock())
+        return refused(code)

@@ -36,6 +36,7 @@ DEFAULT_AGENT = "auto"
 SQLITE_MODULE = "hivemind-sqlite-db-plugin"
 NEWEST_PROTOCOL = 3
 DEFAULT_MIN_PROTOCOL = 2
+DEFAULT_CONNECTIONS_PER_ADDRESS, MOST_CONNECTIONS = 1024, 1_000_000
 
 DEFAULTS: dict[str, Any] = {
     "binarize": False,
@@ -44,6 +45,7 @@ DEFAULTS: dict[str, Any] = {
     "min_password_bits": 40,
     "runtime_password_strength_check": True,
     "min_protocol_version": DEFAULT_MIN_PROTOCOL,
+    "max_connections_per_address": DEFAULT_CONNECTIONS_PER_ADDRESS,
     "agent_protocol": {"module": DEFAULT_AGENT, OVOS_AGENT: {"host": "127.0.0.1", "port": 8181}},
     "binary_protocol": {"module": None},
     "presence": {"enabled": True, "name": "HiveMind-Node", "zeroconf": True, "upnp": False},
@@ -154,6 +156,8 @@ class Config:
     """Whether a client with a weak password is refused when it connects, too."""
     min_protocol_version: int = DEFAULT_MIN_PROTOCOL
     """The oldest handshake that is accepted: 3 Noise, 2 password, 1 RSA, 0 pre-shared key."""
+    max_connections_per_address: int = DEFAULT_CONNECTIONS_PER_ADDRESS
+    """How many satellites one address may connect at once, this machine's own excepted; 0 sets no limit."""
     websocket: WebSocketConfig = WebSocketConfig()
     agent_module: str = DEFAULT_AGENT
     agent: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -293,6 +297,7 @@ def _config(values: Values, path: Path, document: dict[str, Any]) -> Config:
         min_password_bits=values.number("min_password_bits"),
         runtime_password_strength_check=values.flag("runtime_password_strength_check"),
         min_protocol_version=values.whole("min_protocol_version", most=NEWEST_PROTOCOL),
+        max_connections_per_address=values.whole("max_connections_per_address", most=MOST_CONNECTIONS),
         websocket=_websocket(values),
         agent_module=agent_module,
         agent=agent or values.object("agent_protocol", OVOS_AGENT),

@@ -36,8 +36,10 @@ from .bus_frames import Twins, problem_with
 from .clients import Client
 from .config import Config
 from .database import ClientDatabase
+from .door import Door
 from .hub_identity import HubIdentity
 from .keys import ClientKeys, DerivePsk
+from .limits import Bursts, neighbourhood
 from .peers import Connection, LastSeen, Peer, Registry, Rejection, RejectionLog
 from .policy import PolicyChain
 from .routing import Action, Deny, Register, ToAgent, ToBinary
@@ -46,16 +48,10 @@ from .workers import ThreadWorkers, Workers
 
 log = logging.getLogger(__name__)
 
-MAX_HANDSHAKES = 2048
-"""Connections without a session at once; with 64 KiB each this caps what strangers can make the hub hold."""
-MAX_HANDSHAKES_OF_ONE = 16
-"""The same for one access key, so that it cannot take everybody's places."""
 REST_AFTER_S = 60.0
 RETRY_PINS_S = 30.0
 MAX_PARTS_BYTES = 256 * 1024 * 1024
 """What unfinished messages of all connections may hold together."""
-AGENT_OFFLINE = "The assistant behind the hub is not connected. Try again in a moment; see the hub's log."
-NO_BINARY_HANDLER = "This hub has no handler for binary data."
 
 
 @dataclass
@@ -92,9 +88,10 @@ class Hub:
         """Satellites can come, as far as the hub knows; whoever runs its transports says otherwise."""
         self.peers = Registry(identity.node_id)
         self.rejections = RejectionLog()
-        self.admission = Admission(db, self.workers)
+        self.admission = Admission(db, self.workers, self.clocks.monotonic)
+        self._bursts = Bursts()
         self.keys = ClientKeys(config, identity.node_id, db, self.workers, derive)
-        self._handshaking: set[Peer] = set()
+        self.door = Door(self.admission, self.peers, self.keys, self.clocks.monotonic)
         self._tasks: set[asyncio.Task[None]] = set()
         self._twins = Twins()
         self._parts_budget = PartsBudget(MAX_PARTS_BYTES)
@@ -141,6 +138,8 @@ class Hub:
     def tick(self) -> None:
         """To be called about once a second: deadlines, idle links, `last_seen`."""
         now = self.clocks.monotonic()
+        for what, more in self._bursts.ended(now):
+            log.warning("refused again, %d times: %s", more, what)
         for peer in [peer for peer in self.peers.connections() if (peer.link.deadline() or now + 1) <= now]:
             self._handle(peer, peer.link.tick(now))
         for peer in self.peers:
@@ -172,6 +171,8 @@ class Hub:
             if row is None or row.api_key != peer.client.api_key:
                 self._end(peer, refused("client_removed"))
                 continue
+            if row.name != peer.client.name:
+                log.info("%s is called %r from now on", peer.peer_id, row.name)
             peer.client = row
             pinned = self.keys.pinned_key(row)
             if pinned is not None and peer.static_key not in (None, pinned):
@@ -189,27 +190,16 @@ class Hub:
 
     # what transports call
 
-    async def identify(self, token: str) -> Visitor | Refused:
-        """Find out whose access key a connection brings, before anything else is done for it."""
-        if len(self._handshaking) >= MAX_HANDSHAKES:
-            return refused("busy")
-        found = await self.admission.identify(token)
-        return self._look_at(found) if isinstance(found, Visitor) else found
+    async def identify(self, token: str, remote: str) -> Visitor | Refused:
+        """Find out whose access key a connection brings, before anything else is done for it.
 
-    def _look_at(self, visitor: Visitor) -> Visitor | Refused:
-        """Decide whether a known client may begin a handshake, and how long its frames may be."""
-        client, floor = visitor.client, self.config.min_protocol_version
-        pinned = self.keys.pinned_key(client)
-        if not greeting.can_join(client, floor, pinned):
-            return refused("no_password")
-        same = self.peers.of_client(client.client_id)
-        if sum(peer.static_key is None for peer in same) >= MAX_HANDSHAKES_OF_ONE:
-            return refused("busy")
-        return replace(visitor, max_frame_bytes=greeting.max_frame_bytes(client, floor, pinned))
+        `remote` is the address of its other end.
+        """
+        return await self.door.identify(token, remote)
 
     def turn_away(self, conn: Connection, refusal: Refused) -> None:
         """Refuse a connection that has no peer."""
-        self._note(conn.remote, refusal, stranger=True)
+        self._note(conn.remote, refusal, neighbourhood(conn.remote), stranger=True)
         conn.close(refusal.close_code, refusal.reason)
 
     def connect(self, conn: Connection, visitor: Visitor) -> Peer:
@@ -220,8 +210,9 @@ class Hub:
         link = Link.hub(self._terms(client, peer_id), now)
         peer = self.peers.new_peer(conn, link, client, visitor.useragent)
         peer.peer_id, peer.active_at = peer_id, now
-        self._handshaking.add(peer)
+        self.door.entered(peer)
         self._flush(peer)
+        self._apply_row(client.client_id)  # which may have changed since it was found
         return peer
 
     def _terms(self, client: Client, peer_id: str) -> HubTerms:
@@ -257,7 +248,7 @@ class Hub:
 
     def closed(self, peer: Peer) -> None:
         """Forget a connection that ended, however it did."""
-        self._handshaking.discard(peer)
+        self.door.left(peer)
         peer.ended = True
         peer.link.close()
         if self.peers.remove(peer) and peer.registered:
@@ -282,6 +273,7 @@ class Hub:
             return
         psk = self.keys.stored_psk(peer.client)  # another connection of this client may have derived it
         if psk is None:
+            peer.excused = True  # it may not want to wait for so long
             self._spawn(self._derive(peer, self.keys.derive(peer.client)))
         else:
             self._handle(peer, peer.link.key_derived(psk, self.clocks.monotonic()))
@@ -290,23 +282,25 @@ class Hub:
         result = await derivation
         if peer.ended:
             return
+        peer.excused = False
         if isinstance(result, Refused):
             self._end(peer, result)
         else:
             self._handle(peer, peer.link.key_derived(result, self.clocks.monotonic()))
 
     def _opened(self, peer: Peer, event: Opened) -> None:
-        self._handshaking.discard(peer)
         peer.static_key = event.remote_key
         pinned = self.keys.pinned_key(peer.client)
         if event.version < PROTOCOL_V3:
             log.info("%s speaks protocol v%d (%s)", peer.client.name, event.version, event.pattern)
-            if pinned is not None:  # another device was first, while this one's key was being made
-                self._end(peer, refused("protocol_too_old"))
+            refusal = "protocol_too_old" if pinned is not None else ""  # another device was first meanwhile
+        else:
+            refusal = "" if self.keys.pin(peer.client, event.remote_key) else "client_key_mismatch"
+        if refusal:
+            self._end(peer, refused(refusal))
             return
-        if not self.keys.pin(peer.client, event.remote_key):
-            self._end(peer, refused("client_key_mismatch"))
-        elif pinned is None:
+        self.door.accepted(peer)
+        if pinned is None and event.version >= PROTOCOL_V3:
             self._spawn(self._keep_pin(peer.client, event.remote_key))
 
     async def _keep_pin(self, client: Client, key: bytes) -> None:
@@ -318,12 +312,16 @@ class Hub:
 
     def _end(self, peer: Peer, refusal: Refused) -> None:
         """Close a connection for a reason."""
-        self._note(peer.peer_id, refusal, stranger=peer.static_key is None)
+        self.door.refused(peer, refusal)
+        origin = f"client {peer.client.client_id} at {peer.address}"
+        self._note(peer.peer_id, refusal, origin, stranger=peer.static_key is None)
         reason = refusal.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
         peer.conn.close(refusal.close_code, reason)
         self.closed(peer)
 
-    def _note(self, who: str, refusal: Refused, *, stranger: bool = False) -> None:
+    def _note(self, who: str, refusal: Refused, origin: str, *, stranger: bool = False) -> None:
+        if not self._bursts.is_first(f"{origin}, {refusal.code}", self.clocks.monotonic()):
+            return
         log.warning("refused %s: %s", who, REFUSALS[refusal.code])
         row = Rejection(self.clocks.wall(), who, refusal.code, refusal.reason)
         self.rejections.add(row, stranger=stranger)
@@ -371,7 +369,7 @@ class Hub:
             return routing.malformed("hello", problem)
         if is_same or peer.may_change_session(self.clocks.monotonic()):
             return None
-        return Deny("hello", "too_many_sessions", "This connection changes its session too often; wait a moment.")
+        return routing.denied("too_many_sessions", "hello")
 
     def _to_agent(self, peer: Peer, action: ToAgent) -> None:
         message = sessions.stamped(action.message, peer.peer_id, peer.session, peer.session_prefix)
@@ -383,7 +381,7 @@ class Hub:
         if not verdict.allowed:
             self._deny(peer, Deny(message.msg_type, verdict.code, verdict.reason, dict(verdict.data)))
         elif not self.agent.emit(message):
-            self._deny(peer, Deny(message.msg_type, "backend_unavailable", AGENT_OFFLINE))
+            self._deny(peer, routing.denied("backend_unavailable", message.msg_type))
 
     def _to_binary(self, peer: Peer, action: ToBinary) -> None:
         kind = {"bin_type": str(action.bin_type)}
@@ -391,10 +389,12 @@ class Hub:
         if not verdict.allowed:
             self._deny(peer, Deny("binary", verdict.code, verdict.reason, {**verdict.data, **kind}))
         else:
-            self._deny(peer, Deny("binary", "no_binary_handler", NO_BINARY_HANDLER, kind))
+            self._deny(peer, replace(routing.denied("no_binary_handler", "binary"), data=kind))
 
     def _deny(self, peer: Peer, action: Deny) -> None:
-        log.info("denied %.100r of %s: %s", action.denied_type, peer.peer_id, action.code)
+        if self._bursts.is_first(f"client {peer.client.client_id}, {action.code}", self.clocks.monotonic()):
+            level = logging.WARNING if action.code.startswith("policy_") else logging.INFO
+            log.log(level, "denied %.100r of %s: %s %.300s", action.denied_type, peer.peer_id, action.code, action.data)
         self._send(peer, bus_events.denial(peer.peer_id, action))
 
     def _send(self, peer: Peer, message: HiveMessage) -> None:
@@ -420,7 +420,8 @@ class Hub:
                 self._reply(peer, message)
 
     def _reply(self, peer: Peer, message: Message) -> None:
-        context = sessions.outbound({**message.context, "source": "hive"}, peer.session_prefix)
+        # Its own namespace comes off even where it is an admin by now: the question was asked before.
+        context = sessions.outbound({**message.context, "source": "hive"}, peer.namespace)
         body = {"type": message.msg_type, "data": message.data, "context": context}
         self._send(peer, HiveMessage(HiveMessageType.BUS, body, source_peer=peer.peer_id))
 

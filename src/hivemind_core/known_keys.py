@@ -23,7 +23,8 @@ _LISTENING = "host port ssl cert_dir cert_name trusted_proxy_cidrs trusted_clien
 
 KNOWN: dict[str, Any] = {
     **_names("binarize allowed_encodings allowed_ciphers min_password_bits runtime_password_strength_check"),
-    **_names("min_protocol_version ping_flood_interval last_seen_update_interval log_level"),
+    **_names("min_protocol_version max_connections_per_address ping_flood_interval last_seen_update_interval"),
+    "log_level": None,
     "network_protocol": {
         "module": None,
         "hivemind-websocket-plugin": _names(f"{_LISTENING} websocket_ping_interval websocket_ping_timeout"),

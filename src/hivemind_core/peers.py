@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from secrets import token_hex
@@ -13,6 +13,7 @@ from hivemind_bus_client.link import Link
 
 from .clients import Client
 from .fairness import Ration
+from .limits import neighbourhood
 from .sessions import namespace
 
 REMEMBERED_REJECTIONS = 100
@@ -54,6 +55,10 @@ class Peer:
     """How often it may still change its session."""
     active_at: float = 0.0
     """When it was last heard (the hub's clock, seconds)."""
+    address: str = ""
+    """Where it comes from, as limits go by it."""
+    excused: bool = False
+    """That it has no session yet is the hub's own doing, and no failure of the client."""
 
     def may_change_session(self, now: float) -> bool:
         """Count a new session announced on this connection; False when there were too many (seconds)."""
@@ -75,6 +80,7 @@ class Registry:
         self._by_id: dict[str, Peer] = {}
         self._all: set[Peer] = set()
         self._by_client: dict[int, set[Peer]] = {}
+        self._from: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -91,6 +97,10 @@ class Registry:
         """Return the connections of one client, registered or not."""
         return list(self._by_client.get(client_id, ()))
 
+    def count_from(self, address: str) -> int:
+        """Return how many connections come from an address (see `limits.neighbourhood`)."""
+        return self._from[address]
+
     def get(self, peer_id: str) -> Peer | None:
         """Return the registered peer with this id."""
         return self._by_id.get(peer_id)
@@ -104,10 +114,12 @@ class Registry:
         """Take in a connection that has no session yet."""
         self._all.add(peer)
         self._by_client.setdefault(peer.client.client_id, set()).add(peer)
+        self._from[peer.address] += 1
 
     def new_peer(self, conn: Connection, link: Link, client: Client, useragent: str) -> Peer:
         """Make and take in the peer of a new connection."""
         peer = Peer(conn, link, client, useragent, namespace(self._node_id, client.client_id))
+        peer.address = neighbourhood(conn.remote)
         self.add(peer)
         return peer
 
@@ -128,6 +140,9 @@ class Registry:
         same.discard(peer)
         if not same:
             del self._by_client[peer.client.client_id]
+        self._from[peer.address] -= 1
+        if not self._from[peer.address]:
+            del self._from[peer.address]
         if self._by_id.get(peer.peer_id) is peer:
             del self._by_id[peer.peer_id]
         return True
@@ -177,4 +192,4 @@ class LastSeen:
 
     def _is_due(self, peer: Peer, now: float) -> bool:
         written = self._written.get(peer.client.client_id)
-        return now - peer.active_at <= self._interval_s and (written is None or now - written >= self._interval_s)
+        return written is None or (peer.active_at > written and now - written >= self._interval_s)

@@ -54,8 +54,7 @@ def load_policies(chain: Sequence[Mapping[str, Any]]) -> tuple[PolicyChain, list
         except Exception as error:  # noqa: BLE001 - a plugin call: whatever it raises, nothing may pass unchecked
             unusable.append(Unusable(module, error, optional))
             if not optional:
-                reason = f"The hub's policy chain could not be built: {error}"[:200]
-                return PolicyChain([Entry(FALLBACK, DenyAllPolicy(reason))]), unusable
+                return PolicyChain([Entry(FALLBACK, DenyAllPolicy(str(error)[:200]))]), unusable
     return PolicyChain(entries), unusable
 
 

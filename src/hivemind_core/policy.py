@@ -120,8 +120,9 @@ class OVOSAgentPolicy:
 class DenyAllPolicy:
     """Refuses everything: the chain could not be built, and a hub without its policies lets nothing through."""
 
-    def __init__(self, reason: str = "The hub is set to refuse everything.") -> None:
-        self._verdict = Verdict.deny("policy_chain_unavailable", reason)
+    def __init__(self, detail: str = "") -> None:
+        code = "policy_chain_unavailable"
+        self._verdict = Verdict.deny(code, told(code, "", detail=detail))
 
     def review(self, message: Message, client: Client) -> Verdict:
         return self._verdict

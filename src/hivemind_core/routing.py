@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hivemind_bus_client.denials import told
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 
 MAX_NAME = 256
@@ -55,7 +56,12 @@ Rule = Callable[[HiveMessage], list[Action]]
 
 def malformed(denied_type: str, why: str) -> Deny:
     """Refuse a payload whose shape is wrong."""
-    return Deny(denied_type, "malformed_payload", f"The payload of a '{denied_type}' message is wrong: {why}.")
+    return denied("malformed_payload", denied_type, why)
+
+
+def denied(code: str, denied_type: str, detail: str = "") -> Deny:
+    """Deny a message for one of the reasons in `refusals.DENIALS`."""
+    return Deny(denied_type, code, told(code, denied_type, detail=detail))
 
 
 # --- rules --------------------------------------------------------------------------------------------------
@@ -134,4 +140,4 @@ def route(message: HiveMessage) -> list[Action]:
     if rule is not None:
         return rule(message)
     kind = str(getattr(message.msg_type, "value", message.msg_type))
-    return [Deny(kind, "unsupported_type", f"This hub does not route '{kind}' messages.")]
+    return [denied("unsupported_type", kind)]

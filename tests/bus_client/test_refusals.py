@@ -6,8 +6,10 @@ import re
 
 import pytest
 
+from hivemind_bus_client.denials import cure, sentence, told
 from hivemind_bus_client.exceptions import HiveMindConnectionError
 from hivemind_bus_client.refusals import (
+    DENIALS,
     MAX_REASON_BYTES,
     REFUSALS,
     HiveMindRefused,
@@ -16,6 +18,7 @@ from hivemind_bus_client.refusals import (
 )
 
 every_row = pytest.mark.parametrize("row", REFUSALS.values(), ids=REFUSALS)
+every_denial = pytest.mark.parametrize("row", DENIALS.values(), ids=DENIALS)
 
 
 @every_row
@@ -65,7 +68,10 @@ def test_commands_named_in_a_cure_exist(row):
         (1011, "client database unavailable", "database_unavailable"),
         (1011, "internal error handling QUERY", "internal_error"),
         (1013, "busy, try again later", "busy"),
-        (1013, "handshake timed out", "busy"),
+        (1013, "handshake timed out", "handshake_timeout"),
+        (1013, "slow reader", "slow_reader"),
+        (1013, "too many connections, try again later", "too_many_connections"),
+        (1013, "too many failed attempts, try again later", "too_many_failures"),
         (4003, "BROADCAST is not allowed for this client", "not_permitted"),
         (1001, "the hub is shutting down", "shutting_down"),
         (1008, "", "handshake_failed"),
@@ -83,7 +89,9 @@ def test_an_ordinary_end_is_no_refusal(close_code):
 
 @every_row
 def test_what_our_hub_writes_is_understood(row):
-    if row.close_code not in (1008, 1011) or row.code == "unencrypted_frame":  # whose reason is that of invalid_frame
+    if (
+        row.close_code not in (1008, 1011, 1013) or row.code == "unencrypted_frame"
+    ):  # whose reason is that of invalid_frame
         return
     assert from_close(row.close_code, row.wire_reason).permanent is row.permanent
 
@@ -96,6 +104,20 @@ def test_the_exception_names_cause_and_cure():
     assert error.refusal.sentence in str(error)
     assert error.refusal.cure in str(error)
     assert HiveMindRefused(error.refusal, "other words").reason == "other words"
+
+
+@every_denial
+def test_a_denial_says_what_happened_and_what_to_do(row):
+    said = told(row.code, "some.type", client=7)
+    assert said == f"{sentence(row.code, 'some.type')} {cure(row.code, 'some.type', 7)}"
+    assert sentence(row.code, "some.type").endswith(".")
+    assert cure(row.code, "some.type", 7).endswith(".")
+    assert "{" not in said
+    assert (row.close_code, row.permanent) == (0, False)
+
+
+def test_no_code_stands_for_two_things():
+    assert not REFUSALS.keys() & DENIALS.keys()
 
 
 def test_a_row_without_a_cure():

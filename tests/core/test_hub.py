@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from hivemind_bus_client.denials import told
 from hivemind_bus_client.link import Opened
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_bus_client.parts import PartsBudget
 from hivemind_core.bus_events import fingerprint
 from hivemind_core.config import Config
-from hivemind_core.hub import MAX_HANDSHAKES, MAX_HANDSHAKES_OF_ONE
+from hivemind_core.door import MAX_HANDSHAKES, MAX_HANDSHAKES_OF_ONE
 from hivemind_core.storage import StorageError
 from hivemind_core.testing import MemoryHive, MemorySatellite
 from hivemind_core.workers import Busy
@@ -165,7 +166,7 @@ async def test_binary_data_is_denied_clearly_while_nothing_handles_it(hive: Memo
         {
             "denied_type": "binary",
             "code": "no_binary_handler",
-            "reason": "This hub has no handler for binary data.",
+            "reason": told("no_binary_handler", "binary"),
             "data": {"bin_type": "1"},
         }
     ]
@@ -272,8 +273,8 @@ async def test_a_frame_after_the_end_does_nothing(hive: MemoryHive) -> None:
 
 async def test_too_many_unfinished_handshakes_are_turned_away(hive: MemoryHive) -> None:
     kitchen = await hive.join("kitchen", password="wrong")
-    hive.hub._handshaking.update(replace(kitchen.peer) for _ in range(MAX_HANDSHAKES))
-    refusal = await hive.hub.identify("whatever")
+    hive.hub.door.handshaking.update(replace(kitchen.peer) for _ in range(MAX_HANDSHAKES))
+    refusal = await hive.hub.identify("whatever", "192.0.2.1")
     assert getattr(refusal, "code", None) == "busy"
 
 
@@ -420,10 +421,10 @@ async def test_one_access_key_cannot_take_every_place(hive: MemoryHive) -> None:
     for _ in range(MAX_HANDSHAKES_OF_ONE):
         await hive.join("x", client=row, password="wrong")
     token = b64encode(f"ua:{row.api_key}".encode()).decode()
-    refusal = await hive.hub.identify(token)
+    refusal = await hive.hub.identify(token, "memory")
     assert getattr(refusal, "code", None) == "busy"
     other = hive.add_client("hall")
-    found = await hive.hub.identify(b64encode(f"ua:{other.api_key}".encode()).decode())
+    found = await hive.hub.identify(b64encode(f"ua:{other.api_key}".encode()).decode(), "memory")
     assert getattr(found, "client", None) == other
 
 

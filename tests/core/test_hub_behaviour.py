@@ -5,10 +5,10 @@ Rows about the routing verbs, and those that need a socket, are tested where tho
 
 from __future__ import annotations
 
-from pathlib import Path
 import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -81,7 +81,7 @@ async def test_upgrade(row: Row, name: str, tmp_path: Any) -> None:
 async def knock(hive: MemoryHive, sent: Row) -> list[Any]:
     """Come with an authorization token and, if let in, shake hands."""
     token = unquote_plus(sent["auth"]) if "auth" in sent else base64.b64encode(f"x:{sent['key']}".encode()).decode()
-    visitor = await hive.hub.identify(token)
+    visitor = await hive.hub.identify(token, "192.0.2.1")
     if isinstance(visitor, Refused):
         return [{"close_code": visitor.close_code, "reason": visitor.reason}]
     satellite = ClearEars(hive, visitor.client.password or "")

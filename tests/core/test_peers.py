@@ -117,3 +117,13 @@ def test_a_client_is_due_once_an_interval_and_only_when_heard() -> None:
     peer.active_at = 1059.0
     assert seen.due([peer], 1060.0) == [1]
     assert seen.due([peer], 1200.0) == []
+
+
+def test_without_an_interval_a_client_is_due_whenever_it_was_heard() -> None:
+    registry, seen = Registry("node"), LastSeen(0.0)
+    peer = new_peer(registry, "s")
+    peer.active_at = 1000.0
+    assert seen.due([peer], 1000.5) == [1]
+    assert seen.due([peer], 1001.5) == []
+    peer.active_at = 1002.0
+    assert seen.due([peer], 1002.5) == [1]

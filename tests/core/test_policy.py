@@ -120,7 +120,7 @@ def test_a_failing_policy_refuses_binary_data_too() -> None:
 def test_deny_all_refuses_everything() -> None:
     chain = PolicyChain([Entry("DenyAll", DenyAllPolicy("broken"))])
     assert chain.review(message(), CLIENT).code == "policy_chain_unavailable"
-    assert chain.review_binary(b"x", CLIENT).reason == "broken"
+    assert "broken" in chain.review_binary(b"x", CLIENT).reason
 
 
 def test_the_built_in_policies_come_first() -> None:

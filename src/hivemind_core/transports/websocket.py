@@ -184,7 +184,7 @@ class WebSocketTransport:
         remote = self._config.proxies.client_address(
             request.remote or "?", lambda name: request.headers.getall(name, [])
         )
-        found = await self._hub.identify(_token(request))
+        found = await self._hub.identify(_token(request), remote)
         size = found.max_frame_bytes if isinstance(found, Visitor) else MAX_FRAME_BYTES
         ws = web.WebSocketResponse(compress=False, autoping=False, max_msg_size=size)
         await ws.prepare(request)

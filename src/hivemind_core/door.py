@@ -1,0 +1,81 @@
+"""The hub's door: how many may stand in it and come through at once, and what is held against whom (limits.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from hivemind_bus_client.link import Refused
+
+from . import greeting
+from .admission import Admission, Visitor, refused
+from .keys import ClientKeys
+from .limits import neighbourhood
+from .peers import Peer, Registry
+from .proxies import is_loopback
+
+MAX_HANDSHAKES = 2048
+"""Connections without a session at once; with 64 KiB each this caps what strangers can make the hub hold."""
+MAX_HANDSHAKES_OF_ONE, MAX_HANDSHAKES_OF_KEY = 16, 256
+"""The same for one access key from one address, and from all of them: who only knows it cannot take every place."""
+MAX_CONNECTIONS_OF_KEY = 64
+"""Sessions at once with one access key."""
+NO_FAULT = frozenset({"busy", "database_unavailable", "internal_error", "client_removed"})
+"""Refusals that say nothing against the client."""
+
+
+class Door:
+    """Asked before a connection becomes a peer, and told how that went on."""
+
+    def __init__(self, admission: Admission, peers: Registry, keys: ClientKeys, clock: Callable[[], float]) -> None:
+        self.handshaking: set[Peer] = set()
+        """The peers that have no session yet."""
+        self._admission = admission
+        self._limits = admission.limits
+        self._peers = peers
+        self._keys = keys
+        self._clock = clock
+
+    async def identify(self, token: str, remote: str) -> Visitor | Refused:
+        """Find out whose access key a connection from an address brings, and whether it may begin a handshake."""
+        if len(self.handshaking) >= MAX_HANDSHAKES:
+            return refused("busy")
+        address, most = neighbourhood(remote), self._keys.config.max_connections_per_address
+        if most and self._peers.count_from(address) >= most and not is_loopback(remote):
+            return refused("too_many_connections")
+        found = await self._admission.identify(token, address)
+        return self._look_at(found, address) if isinstance(found, Visitor) else found
+
+    def _look_at(self, visitor: Visitor, address: str) -> Visitor | Refused:
+        client, floor = visitor.client, self._keys.config.min_protocol_version
+        pinned = self._keys.pinned_key(client)
+        if not greeting.can_join(client, floor, pinned):
+            self._limits.failed(client.client_id, address, self._clock())
+            return refused("no_password")
+        same = self._peers.of_client(client.client_id)
+        unfinished = [peer.address for peer in same if peer in self.handshaking]
+        if len(same) - len(unfinished) >= MAX_CONNECTIONS_OF_KEY:
+            return refused("too_many_connections")
+        crowded = len(unfinished) >= MAX_HANDSHAKES_OF_KEY and not self._limits.is_home(client.client_id, address)
+        if crowded or unfinished.count(address) >= MAX_HANDSHAKES_OF_ONE:
+            return refused("busy")
+        return replace(visitor, max_frame_bytes=greeting.max_frame_bytes(client, floor, pinned))
+
+    def entered(self, peer: Peer) -> None:
+        """Note a connection that begins its handshake."""
+        self.handshaking.add(peer)
+
+    def accepted(self, peer: Peer) -> None:
+        """Note that a device proved itself and is the one that its access key is bound to."""
+        self.handshaking.discard(peer)
+        self._limits.succeeded(peer.client.client_id, peer.address)
+
+    def refused(self, peer: Peer, refusal: Refused) -> None:
+        """Note why a connection is going to be closed."""
+        peer.excused = peer.excused or refusal.code in NO_FAULT
+
+    def left(self, peer: Peer) -> None:
+        """Note the end of a connection; one that never was accepted counts as a failure, unless it is excused."""
+        if peer in self.handshaking and not peer.excused:
+            self._limits.failed(peer.client.client_id, peer.address, self._clock())
+        self.handshaking.discard(peer)

@@ -1,0 +1,159 @@
+"""Every denial of a message, met on real sockets: the connection stays, and the sender is told why and what to do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.link_hub import LinkHub, eventually
+from helpers.live_hub import LiveHub, satellite, send
+from hivemind_bus_client.async_client import AsyncHiveMessageBusClient
+from hivemind_bus_client.denials import DENIED, cure, read_denial, sentence
+from hivemind_bus_client.message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType, Message
+from hivemind_bus_client.refusals import DENIALS
+from hivemind_core.clients import Client
+from hivemind_core.peers import NEW_SESSIONS_AT_ONCE
+from hivemind_core.policy import DenyAllPolicy, Entry, PolicyChain, Verdict
+
+KEY, PASSWORD = "an-access-key", "correct horse battery staple 42"
+UTTERANCE = "recognizer_loop:utterance"
+
+
+class Failing:
+    """A policy with a fault."""
+
+    def review(self, message: Message, client: Client) -> Verdict:
+        raise RuntimeError("a fault in a policy")
+
+    def review_binary(self, data: bytes, client: Client) -> Verdict:
+        raise RuntimeError("a fault in a policy")
+
+
+def speech() -> HiveMessage:
+    return HiveMessage(HiveMessageType.BUS, Message(UTTERANCE, {"utterances": ["hello"]}))
+
+
+async def denied_to(client: AsyncHiveMessageBusClient, message: HiveMessage) -> Message:
+    """Send a message, and wait for the denial."""
+    denials: list[Message] = []
+    client.on_mycroft(DENIED, denials.append)
+    await client.connect(timeout=20)
+    await client.emit(message)
+    [denial] = await eventually(lambda: denials)
+    assert client.connected
+    return denial
+
+
+async def denied_by_hub(folder: Path, message: HiveMessage, *, agent: bool = True, **hub: Any) -> Message:
+    """The denial that our hub sends our satellite."""
+    async with LiveHub(folder / "hub", **hub) as live:
+        live.add(KEY, PASSWORD)
+        live.agent.available = agent
+        client = live.client(KEY, PASSWORD)
+        try:
+            return await denied_to(client, message)
+        finally:
+            await client.close()
+
+
+async def acl_disallowed_type(folder: Path) -> Message:
+    denial = await denied_by_hub(folder, HiveMessage(HiveMessageType.BUS, Message("mycroft.stop")))
+    assert denial.data["data"] == {"msg_type": "mycroft.stop"}  # W18: not what else is allowed
+    assert UTTERANCE not in denial.serialize()
+    return denial
+
+
+async def malformed_payload(folder: Path) -> Message:
+    return await denied_by_hub(folder, HiveMessage(HiveMessageType.BUS, Message("not a type")))
+
+
+async def unsupported_type(folder: Path) -> Message:
+    return await denied_by_hub(folder, HiveMessage(HiveMessageType.THIRDPRTY, {"anything": 1}))
+
+
+async def no_binary_handler(folder: Path) -> Message:
+    sound = HiveMessage(HiveMessageType.BINARY, b"\0" * 100, bin_type=HiveMindBinaryPayloadType.RAW_AUDIO)
+    return await denied_by_hub(folder, sound)
+
+
+async def backend_unavailable(folder: Path) -> Message:
+    return await denied_by_hub(folder, speech(), agent=False)
+
+
+async def policy_error(folder: Path) -> Message:
+    return await denied_by_hub(folder, speech(), policies=PolicyChain([Entry("failing", Failing())]))
+
+
+async def policy_chain_unavailable(folder: Path) -> Message:
+    return await denied_by_hub(folder, speech(), policies=PolicyChain([Entry("none", DenyAllPolicy())]))
+
+
+async def too_many_sessions(folder: Path) -> Message:
+    async with LiveHub(folder / "hub") as live:
+        live.add(KEY, PASSWORD)
+        socket, link = await live.session(KEY, PASSWORD)
+        for number in range(NEW_SESSIONS_AT_ONCE + 2):
+            hello = {"session": {"session_id": f"another-{number}"}}
+            await send(socket, link, HiveMessage(HiveMessageType.HELLO, hello))
+        received: list[Any] = []
+        while not received:
+            received = link.receive(await socket.recv(), 0.0)
+        await socket.close()
+        body = received[0].message.payload
+        return Message(body.msg_type, body.data, body.context)
+
+
+async def session_id_default_forbidden(folder: Path) -> Message:
+    """Our hub gives every session of a client its namespace, so that none is called this; a released one may."""
+    async with LinkHub({KEY: PASSWORD}) as hub:
+
+        async def deny(peer: Any, message: Message) -> None:
+            code = "session_id_default_forbidden"
+            data = {"denied_type": message.msg_type, "code": code, "reason": sentence(code, ""), "data": {}}
+            await peer.tell(DENIED, data)
+
+        hub.answer = deny
+        client = satellite(folder / "device", hub.port, KEY, PASSWORD)
+        try:
+            return await denied_to(client, speech())
+        finally:
+            await client.close()
+
+
+DRIVES: dict[str, Callable[[Path], Awaitable[Message]]] = {
+    drive.__name__: drive
+    for drive in (
+        acl_disallowed_type,
+        session_id_default_forbidden,
+        malformed_payload,
+        unsupported_type,
+        too_many_sessions,
+        no_binary_handler,
+        backend_unavailable,
+        policy_error,
+        policy_chain_unavailable,
+    )
+}
+
+
+def test_every_row_is_driven() -> None:
+    assert DRIVES.keys() == DENIALS.keys()
+
+
+@pytest.mark.parametrize("code", DRIVES)
+async def test_the_sender_is_told_why_and_what_to_do(
+    code: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    message = await DRIVES[code](tmp_path)
+    denial = read_denial(message.data, message.context)
+    assert denial.code == code
+    said = str(denial)
+    assert sentence(code, denial.denied_type).rstrip(".") in said
+    assert said.count(cure(code, denial.denied_type, 1)) == 1
+    if code != "session_id_default_forbidden":
+        assert any(code in x.getMessage() for x in caplog.records if x.name == "hivemind_core.hub")
