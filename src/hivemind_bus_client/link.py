@@ -184,7 +184,9 @@ class Link:
             raise NotOpen("there is no session on this link")
         binary = message.msg_type == HiveMessageType.BINARY
         if binary or (self._binarize and is_binary_encodable(message)):
-            self._out.extend(self._session.seal(encode_frame(message, self._side.compress), True))
+            # The oldest clients and hubs inflate every binary frame, whatever it says (docs/protocol.md 4.2).
+            compress = self._side.compress if self._version >= PROTOCOL_V3 else True
+            self._out.extend(self._session.seal(encode_frame(message, compress), True))
         else:
             self._out.extend(self._session.seal(codec.dumps_bytes(message.as_dict), False))
 

@@ -13,7 +13,7 @@ MAX_SILENT_ENDS = 3
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
 
-_KK, _XX = "KKpsk0", "XXpsk2"
+_KK, _XX, _PRE_SHARED = "KKpsk0", "XXpsk2", "preshared"
 _ALWAYS_FINAL = "client_key_mismatch"
 _KEY_FAILURES = frozenset({"wrong_password", "handshake_failed"})
 
@@ -25,6 +25,8 @@ def read_close(code: int, reason: str, pattern: str, opened: bool, admitted: boo
     follows message 3 of XXpsk2 at once, then finds no session (docs/protocol.md 17.1).
     """
     refusal = from_close(code, reason)
+    if refusal is None and opened and not admitted and pattern == _PRE_SHARED:
+        return REFUSALS["handshake_failed"]  # hubs drop who seals with another key (docs/protocol.md 8.4)
     unproven = opened and not admitted and pattern == _XX
     if refusal is not None and refusal.code == "invalid_frame" and unproven:
         return REFUSALS[_ALWAYS_FINAL]

@@ -181,6 +181,19 @@ def test_an_offer_stripped_of_noise_is_refused_by_a_satellite_with_floor_3():
     assert pair.client.refused.reason == "the hub offers no protocol from v3 on that this satellite can speak"
 
 
+@pytest.mark.parametrize("compress", [None, False, True])
+def test_binary_frames_are_always_compressed(compress):
+    """Clients 0.4 and hub 4.0 inflate every binary frame, whatever its flag says."""
+    pair = Pair(replace(hub("password", binarize=True), compress=compress), satellite(compress=compress)).run()
+    for end in (pair.hub, pair.client):
+        end.link.send(BUS)
+        (frame,) = end.link.frames_to_send()
+        session = legacy_crypto.LegacySession(end.opened.key, end.opened.cipher, end.opened.encoding)
+        plain, binary = session.open(frame)
+        assert binary
+        assert plain[0] & 1
+
+
 # --- what a hub refuses
 
 

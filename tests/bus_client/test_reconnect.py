@@ -115,3 +115,17 @@ def test_silent_ends_do_not_count_with_others_between_or_at_a_hub_that_was_met()
         assert persistence.after(Ended(refusal=REFUSALS["unreachable"])) is not None
     persistence.admitted()
     assert None not in [persistence.after(silent) for _ in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "opened", "admitted", "code"),
+    [
+        ("preshared", True, False, "handshake_failed"),
+        ("preshared", True, True, None),
+        ("preshared", False, False, None),
+        ("password", True, False, None),
+    ],
+)
+def test_a_hub_that_drops_a_satellite_with_another_static_key(pattern, opened, admitted, code):
+    refusal = read_close(0, "", pattern, opened, admitted)
+    assert (None if refusal is None else refusal.code) == code
