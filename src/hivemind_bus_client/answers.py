@@ -39,5 +39,5 @@ def is_stream_end(message: HiveMessage) -> bool:
 
 def responders(responses: Sequence[HiveMessage]) -> int:
     """Return how many nodes these answers came from; an answer that names none counts as one of its own."""
-    names = [_text(message.metadata.get("responder_peer")) for message in responses]
+    names = [_text(getattr(message, "metadata", {}).get("responder_peer")) for message in responses]
     return len({name for name in names if name}) + names.count("")

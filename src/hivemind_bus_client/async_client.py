@@ -7,7 +7,7 @@ import inspect
 from functools import cached_property
 from typing import Any
 
-from .base_client import ClientBase, handshake_budget, refuse, refused
+from .base_client import ClientBase, handshake_budget, refuse, refused, within
 from .coroutines import running_loop
 from .delivery import BinaryDataCallbacks
 from .dispatch import STOP_TIMEOUT_S, TaskDispatcher
@@ -144,11 +144,11 @@ class AsyncHiveMessageBusClient(ClientBase):
 
     async def emit_mycroft(self, message: Any, *, timeout: float | None = None) -> None:
         """Send an OVOS message; see `emit`."""
-        await self.emit(HiveMessage(HiveMessageType.BUS, message), timeout=timeout)
+        await self.emit(HiveMessage(HiveMessageType.BUS, message), **within(timeout))
 
     async def emit_intercom(self, message: Any, pubkey: Any, *, timeout: float | None = None) -> None:
         """Send a message that only the owner of an RSA key (PEM text) can read, signed by this node; see `emit`."""
-        await self.emit(await asyncio.to_thread(sealed_for, pubkey, message, self.identity), timeout=timeout)
+        await self.emit(await asyncio.to_thread(sealed_for, pubkey, message, self.identity), **within(timeout))
 
     def deliver(self, message: Message) -> None:
         """Bring an OVOS message onto the local buses (for the protocol, whose timers are threads)."""
@@ -160,8 +160,10 @@ class AsyncHiveMessageBusClient(ClientBase):
     def latch_refusal(self, reason: str) -> None:
         """End the connection for good, as if the hub had refused this satellite for a reason."""
         error = refused(reason)
-        if self._driver is not None:
-            self._ending = asyncio.ensure_future(refuse(self._driver, error))
+        if self._driver is None:
+            self._latch(error)
+            return
+        self._ending = asyncio.ensure_future(refuse(self._driver, error))
         self._changed("auth_rejected", (str(error.refusal),))
 
     async def flush(self, timeout: float = 10.0) -> None:

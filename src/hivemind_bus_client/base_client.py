@@ -66,6 +66,8 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
     _binding: Binding | None = None
     _agent_bus: Any = None
     _was_connected = False
+    _latched: HiveMindRefused | None = None
+    """The refusal that ended a connection which the program runs."""
 
     def __init__(
         self,
@@ -132,7 +134,7 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
     @property
     def stopping(self) -> bool:
         """It was started and neither is connected nor tries to be any more: closed, or refused for good."""
-        return self._driver is not None and not self._driver.running
+        return not self._driver.running if self._driver is not None else self._latched is not None
 
     @property
     def problem(self) -> str:
@@ -154,13 +156,18 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
             return message.forward(bin_type=binary_type)
         return message
 
+    def _latch(self, error: HiveMindRefused) -> None:
+        """Note a refusal where there is no driver to give up; handlers hear of it here and now."""
+        self._latched = error
+        self.emitter.emit("auth_rejected", str(error.refusal))
+
     def _not_sent(self, message: HiveMessage) -> None:
         """Take back what `_outgoing` told the protocol."""
         if self._binding is not None:
             self._binding.not_sent(message)
 
     def _stamped(self, message: HiveMessage) -> Message:
-        return stamp(as_message(message.payload), self._speaker(), self.hub_session, time.time())
+        return stamp(as_message(message.payload), self._speaker(), self.hub_session or {}, time.time())
 
     def _emit_by_socket(self, given: Any, binary_type: HiveMindBinaryPayloadType) -> Any:
         """Send by the socket that the program brought; as released packages do, into the caller's own context."""
@@ -297,6 +304,11 @@ def refused(reason: str) -> HiveMindRefused:
     """Return the refusal that a hub words so, or one of this wording."""
     row = next((row for row in REFUSALS.values() if reason in (row.wire_reason, str(row))), None)
     return HiveMindRefused(row or Refusal("refused", reason, ""))
+
+
+def within(timeout_s: float | None) -> dict[str, Any]:
+    """Return the keyword for `emit` where a time is given: a program's own `emit` may not know it."""
+    return {} if timeout_s is None else {"timeout": timeout_s}
 
 
 async def refuse(driver: Driver, error: HiveMindRefused) -> None:

@@ -10,13 +10,14 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
 from functools import cached_property
+from itertools import repeat
 from typing import Any, TypeVar
 
-from .base_client import WEBSOCKET_CONNECT_TIMEOUT, ClientBase, handshake_budget, refuse, refused
+from .base_client import WEBSOCKET_CONNECT_TIMEOUT, ClientBase, handshake_budget, refuse, refused, within
 from .collecting import HANDLING_S, Collection, collecting
 from .delivery import BinaryDataCallbacks
 from .dispatch import STOP_TIMEOUT_S, ThreadDispatcher, event_key
-from .driver import Driver
+from .driver import Driver, HandshakeTimedOut
 from .exceptions import NotConnected
 from .farewell import ENDS, Farewell
 from .loop_thread import LoopThread
@@ -132,7 +133,27 @@ class HiveMessageBusClient(ClientBase):
         """Wait for the hub's admission: for ever, or ``max_retries`` times ``timeout`` seconds. Raises as
         `connect`.
         """
-        self._call(self._running().settled(None if max_retries is None else timeout * max_retries))
+        if self._driver is None and (self.protocol or self._latched):
+            self._wait_by_socket(timeout, max_retries)
+        else:
+            self._call(self._running().settled(None if max_retries is None else timeout * max_retries))
+
+    def _wait_by_socket(self, timeout: float, max_retries: int | None) -> None:
+        """Wait for the session on the socket that the program runs, and ask for it again and again."""
+        for _ in repeat(None) if max_retries is None else range(max_retries):
+            if self._is_agreed(timeout):
+                return
+            if self.connected_event.is_set():
+                self.protocol.start_handshake()
+        if not self._is_agreed(0):
+            raise HandshakeTimedOut("timed out waiting for handshake")
+
+    def _is_agreed(self, timeout: float) -> bool:
+        """Tell whether there is a session, at the latest in ``timeout`` seconds. Raises what `latch_refusal` noted."""
+        agreed = self._latched is None and self.handshake_event.wait(timeout)
+        if self._latched is not None:
+            raise self._latched
+        return agreed
 
     def run_forever(self) -> None:
         """Return when the client is closed; raise if the hub refuses it for good."""
@@ -193,17 +214,19 @@ class HiveMessageBusClient(ClientBase):
 
     def emit_mycroft(self, message: Any, *, timeout: float | None = None) -> None:
         """Send an OVOS message; see `emit`."""
-        self.emit(HiveMessage(HiveMessageType.BUS, message), timeout=timeout)
+        self.emit(HiveMessage(HiveMessageType.BUS, message), **within(timeout))
 
     def emit_intercom(self, message: Any, pubkey: Any, *, timeout: float | None = None) -> None:
         """Send a message that only the owner of an RSA key (PEM text) can read, signed by this node; see `emit`."""
-        self.emit(sealed_for(pubkey, message, self.identity), timeout=timeout)
+        self.emit(sealed_for(pubkey, message, self.identity), **within(timeout))
 
     def latch_refusal(self, reason: str) -> None:
         """End the connection for good, as if the hub had refused this satellite for a reason."""
         error = refused(reason)
-        if self._driver is not None:
-            self._call(refuse(self._driver, error))
+        if self._driver is None:
+            self._latch(error)
+            return
+        self._call(refuse(self._driver, error))
         self._changed("auth_rejected", (str(error.refusal),))
 
     def flush(self, timeout: float = 10.0) -> None:

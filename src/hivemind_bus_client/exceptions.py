@@ -77,6 +77,9 @@ class InvalidJson(DecodingError, JSONDecodeError):
 class MalformedBinaryFrame(DecodingError):
     """The bytes are not a binary frame (docs/protocol.md 4.7)."""
 
+    def __str__(self) -> str:
+        return f"malformed binary frame: {super().__str__()}"
+
 
 class MissingField(DecodingError, KeyError):
     """An encrypted message lacks one of its fields."""

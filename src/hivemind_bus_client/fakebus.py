@@ -152,14 +152,17 @@ class AsyncFakeHiveMessageBus:
             raise RuntimeError("timed out waiting for handshake") from None
 
     async def emit(self, message: Any, binary_type: HiveMindBinaryPayloadType | None = None) -> None:
-        """Keep a HiveMessage, or a Message as a BUS one, and call its handlers; a BUS message is filled in first."""
+        """Keep a HiveMessage, or a Message as a BUS one, and call its handlers; the context of a BUS message is filled
+        in first, the caller's own.
+        """
         outgoing = message if isinstance(message, HiveMessage) else HiveMessage(HiveMessageType.BUS, message)
         kind = event_key(outgoing.msg_type)
         if kind == HiveMessageType.BINARY.value and binary_type:
             outgoing = outgoing.forward(bin_type=binary_type)
         if kind == HiveMessageType.BUS.value:
             speaker = Speaker(self.useragent, self.session_id, self.site_id)
-            outgoing.payload = stamp(as_message(outgoing.payload), speaker, {}, time.time())
+            context = outgoing.payload.context
+            context.update(stamp(as_message(outgoing.payload), speaker, {}, time.time()).context)
         self.emitted.append(outgoing)
         if kind == HiveMessageType.BUS.value:
             self.internal_bus.emit(outgoing.payload)
@@ -220,7 +223,8 @@ class AsyncFakeHiveMessageBus:
         self, message: Any, reply_type: str | None = None, timeout: float = 3.0
     ) -> HiveMessage | None:
         """Emit a message and return its answer: of ``reply_type``, else of its own type or ``<type>.response``."""
-        waiter = AsyncHiveMessageWaiter(self, HiveMessageType.BUS, answer_test(message, reply_type))
+        own = message.msg_type if isinstance(message, HiveMessage) else HiveMessageType.BUS
+        waiter = AsyncHiveMessageWaiter(self, hive_type(reply_type or "") or own, answer_test(message, reply_type))
         try:
             await self.emit(message)
             return await waiter.wait(timeout)

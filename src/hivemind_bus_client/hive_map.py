@@ -23,11 +23,11 @@ class HiveMapper:
     """Who is in the mesh and who passes messages to whom.
 
     ``nodes`` has a `NodeInfo` for each label, ``edges`` the labels that each label's messages went to. Nodes whose
-    last PING came in longer than ``node_ttl`` seconds ago are forgotten, and of more than ``max_seen_pings`` floods
-    the oldest.
+    last PING came in longer than ``node_ttl`` seconds ago (None: never) are forgotten, and of more than
+    ``max_seen_pings`` floods the oldest.
     """
 
-    def __init__(self, max_seen_pings: int = MAX_FLOODS, node_ttl: float = NODE_TTL_S) -> None:
+    def __init__(self, max_seen_pings: int = MAX_FLOODS, node_ttl: float | None = NODE_TTL_S) -> None:
         self.nodes: dict[str, NodeInfo] = {}
         self.edges: dict[str, set[str]] = {}
         self.max_seen_pings = max_seen_pings
@@ -88,6 +88,8 @@ class HiveMapper:
 
     def prune_stale_nodes(self, now: float | None = None) -> None:
         """Forget nodes not heard of for ``node_ttl`` seconds before ``now`` (Unix time, default: the clock)."""
+        if self.node_ttl is None:
+            return
         with self._lock:
             oldest = (time.time() if now is None else now) - self.node_ttl
             for peer, node in list(self.nodes.items()):
@@ -99,7 +101,7 @@ class HiveMapper:
         self.edges.pop(peer, None)
         for source, targets in list(self.edges.items()):
             targets.discard(peer)
-            if not targets:
+            if not targets and source not in self.nodes:
                 del self.edges[source]
 
     def mark_trusted_nodes(self, trusted_keys: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ from .encryption import Aead, SupportedCiphers, get_decoder, get_encoder
 from .encryption import _encoded_fields as encoded_fields
 from .exceptions import DecodingError, HiveMindException
 from .exchange import ClearFrame
-from .rsa_keys import load_private, load_public, oaep, pss, verifies
+from .rsa_keys import load_announced, load_private, oaep, pss, verifies
 
 OFFERED_ENCODINGS = tuple(f"JSON-{name}" for name in ("B64", "URLSAFE-B64", "HEX", "B32", "B91", "Z85B", "Z85P"))
 """All of them, the fast ones first: a hub takes the first of our list that it allows."""
@@ -79,7 +79,7 @@ def seal_secret(secret: bytes, client_pem: str, hub_key: Any) -> str:
     none.
     """
     try:
-        sealed = load_public(client_pem).encrypt(secret, oaep())
+        sealed = load_announced(client_pem).encrypt(secret, oaep())
         return (load_private(hub_key).sign(sealed, *pss()) + sealed).hex()
     except (TypeError, ValueError, AttributeError) as error:
         raise HiveMindException(f"not an RSA key: {error}") from None

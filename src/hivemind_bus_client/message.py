@@ -106,6 +106,10 @@ def _no_object(kind: HiveMessageType | str, payload: Any) -> MalformedWirePayloa
     return MalformedWirePayload(f"{name} payload must be a JSON object, got {type(payload).__name__}")
 
 
+def _no_message(why: str) -> MalformedWirePayload:
+    return MalformedWirePayload(f"not a HiveMind message: {why}")
+
+
 def _parsed(text: str) -> Any:
     try:
         return codec.loads(text)
@@ -304,13 +308,13 @@ class HiveMessage:
     @staticmethod
     def _from_dict(frame: Any) -> HiveMessage:
         if not isinstance(frame, dict):
-            raise MalformedWirePayload("a HiveMind message is an object")
+            raise _no_message(f"it must be a JSON object, got {type(frame).__name__}")
         get = frame.get
         kind = get("msg_type")
         if not isinstance(kind, str) or kind == HiveMessageType.BINARY or get("bin_type"):
-            raise MalformedWirePayload("a HiveMind message names its type, and is not binary when it is JSON")
+            raise _no_message("it names its type, and is not binary when it is JSON")
         if "payload" not in frame and kind in _PAYLOAD_REQUIRED:
-            raise MalformedWirePayload(f"a {kind} message has a payload")
+            raise MalformedWirePayload(f"a {kind} message that carries no payload")
         if kind not in _TYPES:
             raise ValueError("Unknown HiveMessage.msg_type")
         payload, metadata, route, targets = get("payload", {}), get("metadata"), get("route"), get("target_peers")
@@ -335,7 +339,7 @@ class HiveMessage:
         """
         frame = codec.loads(payload) if isinstance(payload, (str, bytes)) else payload
         if not isinstance(frame, dict):
-            raise MalformedWirePayload("a HiveMind message is an object")
+            raise _no_message(f"it must be a JSON object, got {type(frame).__name__}")
         kind = frame.get("msg_type")
         if isinstance(kind, str) and kind in _TYPES and "payload" in frame:
             return HiveMessage._from_dict({key: frame[key] for key in _LENIENT_KEYS if key in frame})

@@ -75,26 +75,26 @@ def noise_protocol_name(pattern: str, suite: str) -> str:
     return f"Noise_{pattern}_{suite}"
 
 
-def canonical_json(value: Any) -> bytes:
+def canonical_json(payload: Any) -> bytes:
     """Return the canonical bytes of a JSON value (docs/protocol.md 7.3).
 
     Always by the standard library: the spelling of numbers is part of what both sides hash.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    return json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
 
 
-def build_prologue(hello: dict[str, Any], offer: dict[str, Any], protocol_name: str) -> bytes:
+def build_prologue(hello_payload: dict[str, Any], handshake_payload: dict[str, Any], protocol_name: str) -> bytes:
     """Bind the hub's HELLO and offer payloads to the handshake (docs/protocol.md 7.3)."""
-    return canonical_json(hello) + canonical_json(offer) + protocol_name.encode("utf-8")
+    return canonical_json(hello_payload) + canonical_json(handshake_payload) + protocol_name.encode("utf-8")
 
 
 def select_noise_options(
-    patterns: Iterable[Any], suites: Iterable[Any], pinned: bytes | str | None = None
+    server_patterns: Iterable[Any], server_suites: Iterable[Any], pinned_remote_key: bytes | str | None = None
 ) -> tuple[str, str] | None:
     """Choose pattern and suite from a hub's offer, or None when nothing fits (docs/protocol.md 7.2)."""
-    offered_patterns, offered_suites = list(patterns), list(suites)
+    offered_patterns, offered_suites = list(server_patterns), list(server_suites)
     suite = next((name for name in NOISE_SUITES if name in offered_suites), None)
-    wanted = NOISE_PATTERNS if pinned else [NOISE_PATTERN_XX]
+    wanted = NOISE_PATTERNS if pinned_remote_key else [NOISE_PATTERN_XX]
     pattern = next((name for name in wanted if name in offered_patterns), None)
     return (pattern, suite) if pattern and suite else None
 

@@ -50,7 +50,7 @@ def _name(node_id: Any, scope: str | None) -> str | None:
     """Return the name of an entry; None for a node that no key is kept for."""
     if not isinstance(node_id, str) or not 0 < len(node_id) <= MAX_NODE_ID_CHARS:
         return None
-    return node_id if scope is None else _entry(scope, node_id)
+    return _entry(scope, node_id) if scope else node_id
 
 
 def load_cached_psk(key_path: KeyPath, node_id: str, scope: str | None = None) -> bytes | None:

@@ -23,6 +23,10 @@ MAX_ONE_FRAME = noise.MAX_MESSAGE_BYTES - noise.TAG_BYTES - 1
 DEFAULT_PROTOCOL = noise.noise_protocol_name(noise.NOISE_PATTERN_XX, noise.NOISE_SUITE_CHACHA)
 
 
+class _Rejected(NoiseHandshakeFailed, InvalidTag):
+    """A message that does not fit: also what callers of the released packages' handshake catch."""
+
+
 class NoiseHandShake:
     """One side of a handshake; write and read messages alternately until it is `complete`.
 
@@ -86,10 +90,13 @@ class NoiseHandShake:
         return self._state.write(payload)
 
     def read_message(self, data: bytes) -> bytes:
-        """Take the other side's next message and return its payload. Raises NoiseHandshakeFailed."""
+        """Take the other side's next message and return its payload. Raises NoiseHandshakeFailed, an InvalidTag too."""
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise NoiseHandshakeFailed(f"a message is bytes, not {type(data).__name__}")
-        return self._state.read(bytes(data))
+        try:
+            return self._state.read(bytes(data))
+        except NoiseHandshakeFailed as error:
+            raise _Rejected(str(error)) from error
 
     def split(self) -> Transport:
         """Return the keys of both directions, the same ones each time. Raises NoiseHandshakeFailed before the end."""

@@ -143,10 +143,17 @@ class HiveMindSlaveProtocol(KeyExchange):
                 self._own_floods.check(_flood_id(inner["payload"]))
 
     def reset_connection_state(self) -> None:
-        """Note that the connection is lost: no QUERY under way will be answered any more."""
+        """Note that the connection is lost: no QUERY under way will be answered any more. Whoever ends it on purpose
+        need not be told.
+        """
         super().reset_connection_state()
-        if self.query_liveness is not None:
-            self.query_liveness.expire_now()
+        waiting = self.query_liveness
+        if waiting is None:
+            return
+        if getattr(self.hm, "stopping", False):
+            waiting.cancel()
+        else:
+            waiting.expire_now()
 
     def _password_handshake(self, password: str) -> PasswordHandShake:
         return PasswordHandShake(password)
@@ -216,8 +223,10 @@ class HiveMindSlaveProtocol(KeyExchange):
         return bool(message.target_site_id) and message.target_site_id == self.site_id
 
     def _is_source_trusted(self, message: HiveMessage) -> bool:
-        known = dict(self.hive_mapper.nodes) if self.hive_mapper is not None else {}
-        return is_trusted(message, self._trusted_keys(), known)
+        mapper, peer = self.hive_mapper, message.source_peer
+        if mapper is not None and peer and mapper.is_peer_trusted(peer):
+            return True
+        return is_trusted(message, self._trusted_keys(), dict(mapper.nodes) if mapper is not None else {})
 
     def _trusted_keys(self) -> list[str]:
         keys = getattr(self.identity, "trusted_keys", None)
@@ -354,7 +363,12 @@ class HiveMindSlaveProtocol(KeyExchange):
             return None
         if asked:
             self._done_cascades.check(asked)
-        aggregator = CascadeAggregator(self.cascade_timeout, self.cascade_select_callback, self._chosen, self._known())
+        aggregator = CascadeAggregator(
+            timeout=self.cascade_timeout,
+            select_callback=self.cascade_select_callback,
+            emit_callback=self._chosen,
+            expected_responses=self._known(),
+        )
         self.cascade_aggregator = self._cascades[asked] = aggregator
         return aggregator
 

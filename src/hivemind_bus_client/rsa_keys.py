@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,23 +23,48 @@ def _pem(key: Any) -> bytes | None:
 
 def load_public(key: Any) -> RSAPublicKey:
     """Return a public key, also the public half of a private one. Raises ValueError, TypeError."""
+    pem = _pem(key)
+    if pem is not None and b"PRIVATE KEY" not in pem:
+        return load_announced(pem)
+    loaded: Any = key if pem is None else load_private(pem)
+    return loaded.public_key() if hasattr(loaded, "private_bytes") else loaded  # type: ignore[no-any-return]
+
+
+def load_announced(key: Any) -> RSAPublicKey:
+    """Return a public key that another node announced. Raises ValueError, TypeError.
+
+    A private key is refused unread: checking a large one takes a second, in which nothing else runs.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     pem = _pem(key)
     if pem is None:
-        loaded: Any = key
-    else:
-        loaded = load_private(pem) if b"PRIVATE KEY" in pem else load_pem_public_key(pem)
-    return loaded.public_key() if hasattr(loaded, "private_bytes") else loaded  # type: ignore[no-any-return]
+        return load_public(key)
+    try:
+        loaded: Any = load_pem_public_key(pem)
+    except UnsupportedAlgorithm as error:
+        raise ValueError(f"a key of an unknown kind: {error}") from None
+    return loaded  # type: ignore[no-any-return]
 
 
 def load_private(key: Any) -> RSAPrivateKey:
-    """Return a private key. Raises ValueError, TypeError."""
+    """Return a private key, one of this node's own. Raises ValueError, TypeError."""
+    pem = _pem(key)
+    loaded: Any = key if pem is None else _checked(pem)
+    return loaded  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=4)
+def _checked(pem: bytes) -> Any:
+    """Read a private key, once: checking it takes 30 ms, in which nothing else runs."""
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    pem = _pem(key)
-    loaded: Any = key if pem is None else load_pem_private_key(pem, None)
-    return loaded  # type: ignore[no-any-return]
+    try:
+        return load_pem_private_key(pem, None)
+    except UnsupportedAlgorithm as error:
+        raise ValueError(f"a key of an unknown kind: {error}") from None
 
 
 def oaep() -> OAEP:
@@ -62,7 +88,7 @@ def verifies(key: Any, signature: bytes, data: bytes) -> bool:
     from cryptography.exceptions import InvalidSignature
 
     try:
-        load_public(key).verify(signature, data, *pss())
+        load_announced(key).verify(signature, data, *pss())
     except (InvalidSignature, TypeError, ValueError, AttributeError):
         return False
     return True

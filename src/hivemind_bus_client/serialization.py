@@ -195,7 +195,7 @@ def encode_frame(message: HiveMessage, compressed: bool | None = None) -> bytes:
     """
     code = _TYPE2INT.get(message.msg_type)
     if code is None:
-        raise ValueError(f"{message.msg_type} has no binary form")
+        raise ValueError(f"{message.msg_type} has no binary form: send it as text")
     body = message.body
     if code != _BINARY_CODE:
         if not isinstance(body, dict):
@@ -261,7 +261,7 @@ def get_bitstring(
         raise UnsupportedProtocolVersion(f"Max Supported Version: {PROTOCOL_VERSION}")
     code = _TYPE2INT.get(hive_type)
     if code is None:
-        raise ValueError(f"{hive_type} has no binary form")
+        raise ValueError(f"{hive_type} has no binary form: send it as text")
     metadata = _metadata_json(hivemeta)
     if code == _BINARY_CODE:
         parts = _Parts(code, _raw_bytes(payload), metadata, _subtype(binary_type), versioned)
@@ -331,7 +331,7 @@ def _head(data: bytes) -> _Head:
     fields = window >> (16 if versioned else 24)
     kind = _INT2TYPE.get(fields >> 9 & 0x1F)
     if kind is None:
-        raise MalformedBinaryFrame(f"no message type has the code {fields >> 9 & 0x1F}")
+        raise MalformedBinaryFrame(f"unassigned message type code {fields >> 9 & 0x1F}")
     return _Head(kind, bool(fields >> 8 & 1), fields & 0xFF, start + (24 if versioned else 16))
 
 

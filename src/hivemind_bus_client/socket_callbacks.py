@@ -123,10 +123,13 @@ class SocketCallbacks(Listening):
         if event_key(message.msg_type) == HiveMessageType.BINARY.value:
             self._handle_binary(message)
         else:
+            self.emitter.emit("message", message.serialize())
             self._handle_hive_protocol(message)
 
     def _handle_binary(self, message: HiveMessage) -> None:
-        """Hand binary data to its callback."""
+        """Hand binary data to its callback. Raises AssertionError for a message of another type."""
+        if message.msg_type != HiveMessageType.BINARY:
+            raise AssertionError(f"not a BINARY message but {message.msg_type}")
         call_handler(handle_binary, message, self.bin_callbacks)
 
     def _handle_hive_protocol(self, message: HiveMessage) -> None:
@@ -135,7 +138,6 @@ class SocketCallbacks(Listening):
         if event_key(message.msg_type) == _BUS and not self._protocol_delivers():
             message.payload.context.pop(VERIFIED_SOURCE_KEY, None)  # only this node can have verified it
             self.internal_bus.emit(message.payload)
-        self.emitter.emit("message", message.serialize())
         self.emitter.emit(message.msg_type, message)
 
     def _see(self, message: HiveMessage) -> None:

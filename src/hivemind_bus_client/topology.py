@@ -160,11 +160,13 @@ class _Picture:
     def _text(self, peer: str) -> str:
         node = self._nodes.get(peer)
         text = display_peer(peer)
-        if node is not None and node.site_id:
-            text += f"  site={node.site_id}"
-        if node is not None and node.latency_ms is not None:
-            text += f"  latency={node.latency_ms:.0f}ms"
-        return text
+        return f"{text}  site={node.site_id}" if node is not None and node.site_id else text
+
+    def _timed(self, peer: str) -> str:
+        """A node as it is shown under another one."""
+        node = self._nodes.get(peer)
+        latency_ms = node.latency_ms if node is not None else None
+        return self._text(peer) + (f"  latency={latency_ms:.0f}ms" if latency_ms is not None else "")
 
     def tree(self, top: str, mark: str = "", below: Sequence[str] | None = None) -> Iterator[str]:
         """Yield the lines of a node and of all under it; without recursion, since a chain may be long."""
@@ -178,7 +180,7 @@ class _Picture:
                 yield f"{line}{display_peer(peer)} (cycle)"
                 continue
             self.drawn.add(peer)
-            yield line + self._text(peer)
+            yield line + self._timed(peer)
             pending += self._branches(peer, indent + ("    " if is_last else "│   "), (*path, peer))
 
     def _branches(

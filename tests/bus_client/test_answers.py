@@ -32,3 +32,4 @@ def test_how_many_nodes_have_answered():
     assert responders([answer(), answer()]) == 2
     parts = [answer(responder_peer="a"), answer(responder_peer="a"), answer(responder_peer="b"), answer()]
     assert responders(parts) == 3
+    assert responders(["what an application", "collects itself"]) == 2

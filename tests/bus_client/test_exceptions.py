@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from hivemind_bus_client import exceptions
-from hivemind_bus_client.exceptions import InvalidJson, MissingField
+from hivemind_bus_client.exceptions import InvalidJson, MalformedBinaryFrame, MissingField
 
 KINDS = {
     "UnsupportedProtocolVersion": "ValueError",
@@ -54,3 +54,9 @@ def test_a_refusal_of_json_says_what_was_said_and_nothing_else() -> None:
 
 def test_a_field_that_is_missing_is_named_without_quotes() -> None:
     assert str(MissingField("a nonce is missing")) == "a nonce is missing"
+
+
+def test_a_frame_that_cannot_be_read_says_so() -> None:
+    error = MalformedBinaryFrame("cut short")
+    assert str(error) == "malformed binary frame: cut short"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)

@@ -137,7 +137,7 @@ async def test_what_is_emitted_is_kept_and_heard(client):
     await client.emit(message)
     assert heard == [("message", str), ("speak", {"n": 1}), ("mycroft", "speak"), ("bus", "speak")]
     assert [(kept.msg_type, kept.payload.data) for kept in client.emitted] == [("bus", {"n": 1})]
-    assert message.context == {}
+    assert message.context is client.emitted[0].payload.context
 
 
 async def test_it_says_who_speaks(client):
@@ -221,5 +221,8 @@ async def test_waiting_for_answers(client):
     assert (await client.wait_for_response(Message("ask"), "ask.response", 5)).payload.data == {"n": 1}
     assert (await client.wait_for_response(Message("echo"), timeout=5)).payload.msg_type == "echo"
     assert await client.wait_for_response(Message("echo"), "never", 0.01) is None
+    ping = HiveMessage(HiveMessageType.PING, {"flood_id": "f"})
+    assert await client.wait_for_response(ping, timeout=5) is ping
+    assert await client.wait_for_response(Message("echo"), HiveMessageType.PING, 0.01) is None
     assert client.emitter.listeners("bus") == []
     await asyncio.sleep(0)

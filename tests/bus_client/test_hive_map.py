@@ -87,10 +87,18 @@ def test_nodes_not_heard_of_are_forgotten():
     assert set(mapper.nodes) == {"old", "new", "timeless"}
     mapper.prune_stale_nodes(now + 30)
     assert set(mapper.nodes) == {"new", "timeless"}
-    assert mapper.edges == {}
+    assert mapper.edges == {"new": set()}
+    assert mapper.to_dict()["edges"] == []
     mapper.on_ping(ping("older"), received_at=now - 3600)
     mapper.on_ping(ping("newer"), received_at=now)
     assert "older" not in mapper.nodes
+
+
+def test_nodes_may_be_kept_for_ever():
+    mapper = HiveMapper(node_ttl=None)
+    mapper.on_ping(ping("old"), received_at=1.0)
+    mapper.prune_stale_nodes()
+    assert set(mapper.nodes) == {"old"}
 
 
 def test_the_number_of_nodes_is_bounded(monkeypatch):

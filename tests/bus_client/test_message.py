@@ -407,3 +407,18 @@ def test_hop_data_merge_rules() -> None:
     assert message.route[0]["targets"] == ["a", "b", "a"]
     message.replace_route([])
     assert message.route == []
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        ([], "not a HiveMind message: it must be a JSON object, got list"),
+        ({}, "not a HiveMind message"),
+        ({"payload": {}}, "not a HiveMind message"),
+        ({"msg_type": "hello"}, "hello message that carries no payload"),
+        ({"msg_type": "ping", "payload": "x"}, "ping payload must be a JSON object, got str"),
+    ],
+)
+def test_what_is_wrong_with_a_frame_is_said(frame, said):
+    with pytest.raises(MalformedWirePayload, match=said):
+        HiveMessage.from_wire(frame)

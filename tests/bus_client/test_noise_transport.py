@@ -257,3 +257,11 @@ def test_the_names_are_in_the_module_where_they_are_released() -> None:
     assert noise.load_cached_psk is load_cached_psk
     with pytest.raises(AttributeError, match="NoSuchName"):
         noise.NoSuchName  # noqa: B018
+
+
+def test_who_shakes_by_hand_may_catch_what_the_released_handshake_raises() -> None:
+    initiator, responder = start(True), start(False, psk=b"q" * 32)
+    responder.read_message(initiator.write_message())
+    with pytest.raises(InvalidTag) as caught:
+        initiator.read_message(responder.write_message())
+    assert isinstance(caught.value, NoiseHandshakeFailed)

@@ -336,6 +336,14 @@ def test_an_application_may_say_whom_it_trusts(connection, protocol, heard):
     assert len(heard) == 1
 
 
+@pytest.mark.parametrize("trusted", [True, False])
+def test_an_application_may_bring_its_own_map(connection, protocol, heard, trusted):
+    protocol.hive_mapper = SimpleNamespace(nodes={}, is_peer_trusted=lambda peer: trusted and peer == "friend")
+    message = propagated().forward(source_peer="friend")
+    connection.comes_in(message)
+    assert len(heard) == trusted
+
+
 # --- PING ----------------------------------------------------------------------------------------------------
 
 
@@ -565,6 +573,16 @@ def test_a_lost_connection_is_told_at_once(protocol, heard):
     assert [message.data["query_id"] for message in heard] == ["q", "r"]
     protocol.reset_connection_state()
     assert len(heard) == 2
+
+
+def test_who_ends_the_connection_on_purpose_is_not_told(connection, protocol, heard):
+    connection.stopping = True
+    protocol.query_timeout = LONG_S
+    protocol.arm_query_timeout("q")
+    protocol.reset_connection_state()
+    connection.stopping = False
+    protocol.reset_connection_state()
+    assert heard == []
 
 
 def test_a_lost_connection_with_nothing_under_way(protocol, heard):

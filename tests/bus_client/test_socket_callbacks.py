@@ -79,15 +79,91 @@ def heard_by(client: HiveMessageBusClient, *events: str) -> list[Any]:
 
 def test_an_envelope_reaches_waiters_handlers_and_the_internal_bus() -> None:
     client = bare()
-    everything: list[str] = []
-    client.emitter.on("message", everything.append)
     heard = heard_by(client, "bus", "speak")
     waiter = HivePayloadWaiter(client, "speak")
     client._handle_hive_protocol(SPEAK)
     assert [event for event, _ in heard] == ["speak", "bus"]
     assert heard[0][1].data == {"utterance": "hi"}
-    assert json.loads(everything[0])["msg_type"] == "bus"
     assert waiter.wait(0) is SPEAK
+
+
+def test_the_text_of_an_envelope_that_comes_in_is_an_event_of_its_own() -> None:
+    client = bare()
+    heard = heard_by(client, "bus", "speak")
+    client.emitter.on("message", lambda text: heard.append(("message", json.loads(text)["msg_type"])))
+    client.on_message(SPEAK.serialize())
+    assert [event for event, *_ in heard] == ["message", "speak", "bus"]
+    client._handle_hive_protocol(SPEAK)
+    assert [event for event, *_ in heard][3:] == ["speak", "bus"]
+
+
+def test_only_binary_messages_are_handed_to_the_binary_callbacks() -> None:
+    with pytest.raises(AssertionError, match="not a BINARY message"):
+        bare()._handle_binary(SPEAK)
+
+
+class Beginner:
+    """Begins a handshake that ends when it has begun so often."""
+
+    def __init__(self, client: HiveMessageBusClient, needed: int) -> None:
+        self.client, self.needed, self.begun = client, needed, 0
+
+    def start_handshake(self) -> None:
+        self.begun += 1
+        if self.begun == self.needed:
+            self.client.handshake_event.set()
+
+
+@pytest.mark.parametrize(("needed", "begun"), [(1, 1), (2, 2), (3, 2)])
+def test_a_handshake_on_the_programs_own_socket_is_asked_for_again(needed: int, begun: int) -> None:
+    client, _ = open_client()
+    client.protocol = Beginner(client, needed)
+    if needed > begun:
+        with pytest.raises(RuntimeError, match="timed out waiting for handshake"):
+            client.wait_for_handshake(0.01, max_retries=2)
+    else:
+        client.wait_for_handshake(0.01, max_retries=2)
+    assert client.protocol.begun == begun
+
+
+def test_while_the_programs_own_socket_is_down_nothing_is_asked_for() -> None:
+    client = bare(client=Socket())
+    client.protocol = Beginner(client, 1)
+    with pytest.raises(RuntimeError):
+        client.wait_for_handshake(0.01, max_retries=2)
+    assert client.protocol.begun == 0
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_refusal_on_the_programs_own_socket_ends_the_wait(early: bool) -> None:
+    client, _ = open_client()
+    heard: list[str] = []
+    client.emitter.on("auth_rejected", heard.append)
+    client.protocol = Beginner(client, 9)
+    if early:
+        client.latch_refusal("not this one")
+    else:
+        client.protocol.start_handshake = lambda: client.latch_refusal("not this one")
+    with pytest.raises(ConnectionRefusedError, match="not this one"):
+        client.wait_for_handshake(0.01, max_retries=3)
+    assert ["not this one" in text for text in heard] == [True]
+    assert client.stopping
+
+
+async def test_a_refusal_on_an_asyncio_programs_own_socket_is_told() -> None:
+    client = object.__new__(AsyncHiveMessageBusClient)
+    heard: list[str] = []
+    client.emitter.on("auth_rejected", heard.append)
+    client.latch_refusal("not this one")
+    assert ["not this one" in text for text in heard] == [True]
+    assert client.stopping
+
+
+def test_a_program_may_send_in_its_own_way() -> None:
+    sent: list[Any] = []
+    client = bare(emit=sent.append)
+    client.emit_mycroft(Message("x"))
+    assert [(message.msg_type, message.payload.msg_type) for message in sent] == [("bus", "x")]
 
 
 def test_the_hubs_session_state_is_sent_back() -> None:
@@ -96,6 +172,12 @@ def test_the_hubs_session_state_is_sent_back() -> None:
     client.on_message(HiveMessage(HiveMessageType.BUS, Message("speak", {}, {"session": session})).serialize())
     client.emit(Message("ask"))
     assert json.loads(socket.sent[0][0])["payload"]["context"]["session"]["active_handlers"] == ["a"]
+
+
+def test_a_program_may_forget_the_hubs_session_state() -> None:
+    client, socket = open_client(session_id="s1", hub_session=None)
+    client.emit(Message("ask"))
+    assert json.loads(socket.sent[0][0])["payload"]["context"]["session"]["session_id"] == "s1"
 
 
 @pytest.mark.parametrize("same", [True, False])

@@ -97,6 +97,12 @@ def test_a_tree_seen_from_the_root():
     ]
 
 
+def test_the_top_of_a_tree_has_no_latency():
+    known = {"me": NodeInfo("me", "m", 1.0, 1.5), "a": NodeInfo("a", "s", 1.0, 1.5)}
+    assert draw(known, {"a": {"me"}}, "me").splitlines() == ["[self] me  site=m", "└── a  site=s  latency=500ms"]
+    assert draw(known, {"a": {"me"}}).splitlines() == ["a  site=s", "└── me  site=m  latency=500ms"]
+
+
 def test_a_tree_without_a_root_goes_the_way_messages_go():
     edges = {"leaf": {"relay"}, "relay": {"me", "you"}}
     assert draw(nodes("leaf", "relay"), edges).splitlines() == [
