@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .clients import REVOKED, Client
-from .config import Config, ConfigError, data_dir
+from .config import SQLITE_MODULE, Config, ConfigError, data_dir
 from .storage import Change, DuplicateKey, StorageError, Store
-from .storage.sqlite import SQLiteStore
+from .storage.json import JSONStore, read_json
+from .storage.sqlite import SQLiteStore, read_sqlite
 
 __all__ = ["Client", "ClientDatabase", "DuplicateKey", "StorageError", "open_database"]
+
+JSON_MODULE = "hivemind-json-db-plugin"
 
 
 class _Rows(NamedTuple):
@@ -132,9 +135,7 @@ class ClientDatabase:
         """Write when clients were seen (Unix time, seconds), all in one step."""
         ids = set(client_ids)
         self.store.touch(ids, last_seen)
-        self._rows = _Rows.of(
-            replace(row, last_seen=last_seen) if row.client_id in ids else row for row in self.all()
-        )
+        self._rows = _Rows.of(replace(row, last_seen=last_seen) if row.client_id in ids else row for row in self.all())
 
     def delete(self, client_id: int) -> bool:
         """Revoke a client for good; its id is not used again. False where there was none."""
@@ -154,43 +155,69 @@ class ClientDatabase:
             self._rows = _Rows.of(sorted((*self.all(), row), key=lambda one: one.client_id))
 
 
-def _sqlite(options: Mapping[str, Any]) -> Store:
+class Kind(NamedTuple):
+    """A kind of store: what its files end with, and how they are opened, or read without being touched."""
+
+    suffix: str
+    open: Callable[[Path], Store]
+    read_only: Callable[[Path], list[Client]]
+
+
+STORES = {
+    SQLITE_MODULE: Kind(".db", SQLiteStore, read_sqlite),
+    JSON_MODULE: Kind(".json", JSONStore, read_json),
+}
+"""Name in `database.module` -> kind of store."""
+
+
+def database_path(module: str, options: Mapping[str, Any]) -> Path:
+    """Return where a store of `STORES` is that has these settings in server.json. Raises ConfigError."""
     if options.get("password") is not None:
         raise ConfigError("An encrypted client database cannot be opened; decrypt it and remove its `password` key.")
-    path = _path(options, ".db")
-    older = path.with_suffix(".json")
-    if older.exists() and not path.exists():
-        raise ConfigError(
-            f"The clients are in {older}, and this hub reads only SQLite. Copy them with `hivemind-core migrate-db`"
-            f" of the released hub, or move that file away to begin without clients."
-        )
-    return SQLiteStore(path)
-
-
-def _path(options: Mapping[str, Any], suffix: str) -> Path:
     for key in ("db_path", "subfolder", "name"):
         if not isinstance(options.get(key, ""), str):
             raise ConfigError(f"`{key}` of the client database must be a text.")
     if options.get("db_path"):
         return Path(options["db_path"]).expanduser()
     folder = data_dir() / (options.get("subfolder") or "hivemind-core")
-    return folder / f"{options.get('name') or 'clients'}{suffix}"
+    return folder / f"{options.get('name') or 'clients'}{STORES[module].suffix}"
 
 
-STORES: dict[str, Callable[[Mapping[str, Any]], Store]] = {"hivemind-sqlite-db-plugin": _sqlite}
-"""Name in `database.module` -> how to open it."""
+def chosen_module(config: Config) -> str:
+    """Return the name of the store in use: the one server.json names, else the one that has files. Raises ConfigError.
+
+    Where nobody named one, it is SQLite unless there is a file of JSON and none of SQLite.
+    """
+    if not config.database_is_open:
+        return config.database_module
+    there = [module for module in (SQLITE_MODULE, JSON_MODULE) if database_path(module, {}).exists()]
+    return there[0] if there else SQLITE_MODULE
+
+
+def _check_not_passed_over(config: Config, path: Path) -> None:
+    """Raise ConfigError where the clients are in the other kind of file beside the one that would be made."""
+    for module, kind in STORES.items():
+        other = path.with_suffix(kind.suffix)
+        if other != path and other.exists() and not path.exists():
+            raise ConfigError(
+                f"The clients are in {other}, but {config.path} names {config.database_module}. Copy them with"
+                f" `hivemind-core migrate-db --from {module} --to {config.database_module}`, name {module} there, or"
+                " move that file away to begin without clients."
+            )
 
 
 def open_database(config: Config) -> ClientDatabase:
     """Open the store that server.json names. Raises ConfigError, StorageError."""
-    module = config.database_module
+    module = chosen_module(config)
     if module not in STORES:
         raise ConfigError(
             f"{config.path}: `database.module` is {module!r}, and this hub reads only: {', '.join(STORES)}."
-            f" Copy the clients with `hivemind-core migrate-db --from {module} --to hivemind-sqlite-db-plugin` of the"
+            f" Copy the clients with `hivemind-core migrate-db --from {module} --to {SQLITE_MODULE}` of the"
             " released hub, then name that one."
         )
-    store = STORES[module](config.database)
+    path = database_path(module, {} if config.database_is_open else config.database)
+    _check_not_passed_over(config, path)
+    store = STORES[module].open(path)
     try:
         return ClientDatabase(store)
     except StorageError:

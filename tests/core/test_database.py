@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +16,8 @@ from hivemind_core.config import Config, ConfigError, data_dir, load_config
 from hivemind_core.database import ClientDatabase, open_database
 from hivemind_core.storage import DuplicateKey, StorageError
 from hivemind_core.storage.sqlite import SQLiteStore
+
+SQLITE, JSON = "hivemind-sqlite-db-plugin", "hivemind-json-db-plugin"
 
 
 class CountingStore(SQLiteStore):
@@ -224,24 +227,29 @@ def config(**database: Any) -> Config:
     ("options", "where"),
     [
         ({}, "data/hivemind-core/clients.db"),
-        ({"name": "mine", "subfolder": "sub"}, "data/sub/mine.db"),
-        ({"db_path": "~/elsewhere.sqlite"}, "elsewhere.sqlite"),
+        ({"database_module": JSON}, "data/hivemind-core/clients.json"),
+        ({"database": {"name": "mine", "subfolder": "sub"}}, "data/sub/mine.db"),
+        ({"database_module": JSON, "database": {"name": "mine", "subfolder": "sub"}}, "data/sub/mine.json"),
+        ({"database": {"db_path": "~/elsewhere.sqlite"}}, "elsewhere.sqlite"),
     ],
 )
 def test_the_file_is_where_the_released_hub_has_it(
-    own_home: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, str], where: str
+    own_home: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], where: str
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(own_home / "data"))
-    open_database(config(database=options)).close()
+    open_database(config(**options)).close()
     assert (own_home / where).is_file()
 
 
 @pytest.mark.parametrize(
     ("chosen", "reason"),
     [
-        ({"database_module": "hivemind-json-db-plugin"}, "migrate-db --from hivemind-json-db-plugin"),
-        ({"database_module": "hivemind-redis-db-plugin"}, "reads only: hivemind-sqlite-db-plugin"),
+        (
+            {"database_module": "hivemind-redis-db-plugin"},
+            "reads only: hivemind-sqlite-db-plugin, hivemind-json-db-plugin.* migrate-db --from hivemind-redis",
+        ),
         ({"database": {"password": "secret"}}, "encrypted"),
+        ({"database_module": JSON, "database": {"password": "sixteen bytes  !"}}, "encrypted"),
         ({"database": {"name": 5}}, "`name` of the client database must be a text"),
     ],
 )
@@ -253,11 +261,36 @@ def test_what_cannot_be_opened_is_refused_and_nothing_is_made(
     assert list(own_home.iterdir()) == []
 
 
-def test_clients_in_json_are_not_passed_over_in_silence() -> None:
+def touch(*names: str) -> None:
     folder = data_dir() / "hivemind-core"
     folder.mkdir(parents=True)
-    (folder / "clients.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"clients\.json, and this hub reads only SQLite"):
-        open_database(load_config())
-    (folder / "clients.db").touch()
-    open_database(load_config()).close()
+    for name in names:
+        (folder / name).write_text("{}" if name.endswith(".json") else "")
+
+
+@pytest.mark.parametrize(
+    ("there", "kind"),
+    [
+        ([], "SQLiteDB"),
+        (["clients.json"], "JsonDB"),
+        (["clients.db"], "SQLiteDB"),
+        (["clients.json", "clients.db"], "SQLiteDB"),
+    ],
+)
+def test_where_nobody_names_a_database_the_files_decide(there: list[str], kind: str) -> None:
+    touch(*there)
+    with closing(open_database(load_config())) as db:
+        assert db.store.name == kind
+
+
+@pytest.mark.parametrize(("module", "other"), [(SQLITE, "clients.json"), (JSON, "clients.db")])
+def test_clients_in_the_other_kind_of_database_are_not_passed_over_in_silence(
+    tmp_path: Path, module: str, other: str
+) -> None:
+    path = tmp_path / "server.json"
+    path.write_text(json.dumps({"database": {"module": module}}))
+    touch(other)
+    with pytest.raises(ConfigError, match=f"{other}, but .*server.json names {module}.*migrate-db --from .* --to "):
+        open_database(load_config(path))
+    (data_dir() / "hivemind-core" / other).rename(tmp_path / "away")
+    open_database(load_config(path)).close()

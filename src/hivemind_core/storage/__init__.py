@@ -53,6 +53,12 @@ class Store(Protocol):
         Tombstones count: no id is ever used again.
         """
 
+    def restore(self, clients: Iterable[Client]) -> None:
+        """Put rows into a store that has none, tombstones too, each under its own id; all of them or nothing.
+
+        Raises StorageError also where a row would not come back exactly as it was.
+        """
+
     def edit(self, client_id: int, change: Change) -> Client | None:
         """Change columns of a row and nothing else, as one step; return the row as it is stored then.
 

@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from hivemind_bus_client.identity_file import make_private
 
 from ..clients import CLIENT_FIELDS, REVOKED, Client, client_from_record, numbered, tombstone
 from . import Change, DuplicateKey, StorageError
+from .checks import check_columns, check_same
 
 SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 10.0
 FILE_MODE = 0o600
 _JSON_COLUMNS = ("allowed_types", "metadata", "skill_blacklist", "intent_blacklist")
+_LEGACY = ("skill_blacklist", "intent_blacklist", "message_blacklist")
 _LIVE = "client_id = ? AND api_key <> ?"
 
 
@@ -28,12 +30,14 @@ class SQLiteStore:
 
     name = "SQLiteDB"
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, copy_of: Path | None = None) -> None:
         """Open the file, making or upgrading it; None keeps the rows in memory. Raises StorageError.
 
-        A file that is not a client database, or one of a later version, is left as it is.
+        A file that is not a client database, or one of a later version, is left as it is. `copy_of` is a file to
+        begin with a copy of, and is left as it is in any case.
         """
         self.path = path
+        self._origin = copy_of
         self._openings = 0
         with self._errors("open"):
             if path is not None:
@@ -45,6 +49,8 @@ class SQLiteStore:
             self.path or ":memory:", timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
         try:
+            if self._origin is not None:
+                _copy(self._origin, self._db)
             self._prepare()
         except BaseException:
             self._db.close()
@@ -63,7 +69,11 @@ class SQLiteStore:
         try:
             yield
         except (sqlite3.Error, OSError, UnicodeError, OverflowError) as error:
-            raise StorageError(f"Could not {doing} the client database {self.path}: {error}.") from error
+            raise StorageError(f"Could not {doing} the client database {self._told}: {error}.") from error
+
+    @property
+    def _told(self) -> Path | None:
+        return self.path or self._origin
 
     @contextmanager
     def _transaction(self, doing: str) -> Iterator[sqlite3.Connection]:
@@ -87,12 +97,12 @@ class SQLiteStore:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise StorageError(
-                f"The client database {self.path} has schema version {version}; this hub knows up to"
+                f"The client database {self._told} has schema version {version}; this hub knows up to"
                 f" {SCHEMA_VERSION}. Update hivemind-mesh."
             )
         tables = {row["name"] for row in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if tables and "clients" not in tables:
-            raise StorageError(f"{self.path} is the database of another program: it has no table of clients.")
+            raise StorageError(f"{self._told} is the database of another program: it has no table of clients.")
         # Fails while another process switches the same new file, which then serves us too.
         with suppress(sqlite3.OperationalError):
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -147,10 +157,23 @@ class SQLiteStore:
                 raise DuplicateKey(_client(same))
             highest = db.execute("SELECT coalesce(max(client_id), 0) FROM clients").fetchone()[0]
             stored = numbered(client, highest + 1)
-            columns = _encoded({name: getattr(stored, name) for name in CLIENT_FIELDS})
-            marks = ", ".join("?" * len(columns))
-            db.execute(f"INSERT INTO clients ({', '.join(columns)}) VALUES ({marks})", (*columns.values(),))
+            self._add(stored)
         return stored
+
+    def _add(self, client: Client) -> None:
+        columns = _encoded({name: getattr(client, name) for name in CLIENT_FIELDS})
+        marks = ", ".join("?" * len(columns))
+        self._db.execute(f"INSERT INTO clients ({', '.join(columns)}) VALUES ({marks})", (*columns.values(),))
+
+    def restore(self, clients: Iterable[Client]) -> None:
+        rows = []
+        with self._transaction("write"):
+            if self.load():
+                raise StorageError(f"The client database {self.path} is not empty.")
+            for row in clients:
+                self._add(row)
+                rows.append(row)
+            check_same(rows, self.load(), self.path)
 
     def edit(self, client_id: int, change: Change) -> Client | None:
         with self._transaction("write"):
@@ -158,8 +181,14 @@ class SQLiteStore:
             columns = _encoded(change(row)) if row is not None else {}
             if not columns:
                 return row
+            if "metadata" in columns:
+                columns.update(self._taken_out(json.loads(columns["metadata"])))
             self._write(client_id, columns)
             return self._live(client_id)
+
+    def _taken_out(self, metadata: Mapping[str, Any]) -> dict[str, None]:
+        """Return the columns of other versions to blank: what the metadata no longer has must not come back there."""
+        return dict.fromkeys(set(self._columns()) - {*CLIENT_FIELDS, *_LEGACY, *metadata})
 
     def touch(self, client_ids: Iterable[int], last_seen: float) -> None:
         with self._transaction("write") as db:
@@ -183,6 +212,26 @@ class SQLiteStore:
     def close(self) -> None:
         with self._errors("close"):
             self._db.close()
+
+
+def read_sqlite(path: Path) -> list[Client]:
+    """Return every row of a file that is left exactly as it is. Raises StorageError."""
+    with closing(SQLiteStore(None, copy_of=path)) as store:
+        return store.load()
+
+
+def _copy(path: Path, into: sqlite3.Connection) -> None:
+    """Copy a file that others may be writing to, without making any beside it where nobody is."""
+    unused = _is_unused(path)
+    how = "mode=ro&immutable=1" if unused else "mode=ro"
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=BUSY_TIMEOUT_S)) as origin:
+        origin.backup(into)
+    if unused and not _is_unused(path):
+        _copy(path, into)
+
+
+def _is_unused(path: Path) -> bool:
+    return not any(os.path.exists(f"{path}{suffix}") for suffix in ("-wal", "-journal"))
 
 
 def _make_file(path: Path) -> None:
@@ -216,7 +265,5 @@ def _parsed(text: object) -> Any:
 
 def _encoded(columns: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values as they are stored. Raises ValueError for a column that rows do not have."""
-    unknown = set(columns).difference(CLIENT_FIELDS)
-    if unknown:
-        raise ValueError(f"clients have no column {', '.join(sorted(unknown))}")
+    check_columns(columns)
     return {name: json.dumps(value) if name in _JSON_COLUMNS else value for name, value in columns.items()}

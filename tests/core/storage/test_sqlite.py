@@ -14,7 +14,7 @@ import pytest
 
 from hivemind_core.clients import Client, tombstone
 from hivemind_core.storage import StorageError
-from hivemind_core.storage.sqlite import SQLiteStore
+from hivemind_core.storage.sqlite import SQLiteStore, read_sqlite
 
 TABLE_V1 = """CREATE TABLE clients (
     client_id INTEGER PRIMARY KEY, api_key VARCHAR(255) NOT NULL, name VARCHAR(255), description VARCHAR(255),
@@ -137,10 +137,39 @@ def test_columns_of_other_versions_are_kept_and_a_deleted_row_loses_them(path: P
     make(path, table, 2, {"client_id": 1, "api_key": "a", "crypto_key": "k"})
     with closing(SQLiteStore(path)) as store:
         assert store.load()[0].metadata == {"crypto_key": "k"}
-        store.edit(1, lambda row: {"name": "x"})
+        store.edit(1, lambda row: {"name": "x", "metadata": {**row.metadata, "role": "guest"}})
         assert ask(path, "SELECT crypto_key FROM clients") == [("k",)]
         store.delete(1)
         assert ask(path, "SELECT crypto_key FROM clients") == [(None,)]
+
+
+def test_what_is_taken_from_the_metadata_does_not_come_back_from_a_column_of_another_version(path: Path) -> None:
+    make(path, TABLE_V1, 1, {"client_id": 1, "api_key": "a", "crypto_key": "k", "skill_blacklist": '["s"]'})
+    with closing(SQLiteStore(path)) as store:
+        store.edit(1, lambda row: {"metadata": {"skill_blacklist": ["t"]}})
+        assert store.load()[0].metadata == {"skill_blacklist": ["t"]}
+    assert ask(path, "SELECT crypto_key, metadata FROM clients") == [(None, '{"skill_blacklist": ["t"]}')]
+
+
+def test_reading_alone_upgrades_nothing_and_sees_what_is_not_in_the_main_file_yet(path: Path) -> None:
+    make(path, TABLE_V1, 1, {"client_id": 1, "api_key": "a", "skill_blacklist": '["s"]'})
+    with closing(sqlite3.connect(path)) as released:
+        released.execute("PRAGMA journal_mode = WAL")
+        released.execute("INSERT INTO clients (client_id, api_key) VALUES (2, 'b')")
+        released.commit()
+        before = path.read_bytes()
+        rows = read_sqlite(path)
+        assert path.read_bytes() == before
+    assert [(row.api_key, row.metadata) for row in rows] == [("a", {"skill_blacklist": ["s"]}), ("b", {})]
+
+
+def test_reading_alone_refuses_what_opening_refuses(path: Path) -> None:
+    make(path, TABLE_V2, 3, {"client_id": 1, "api_key": "a"})
+    with pytest.raises(StorageError, match=r"clients\.db has schema version 3"):
+        read_sqlite(path)
+    path.write_text("these are the notes of somebody who needs them " * 100)
+    with pytest.raises(StorageError, match=r"clients\.db: file is not a database"):
+        read_sqlite(path)
 
 
 # version 1

@@ -5,21 +5,30 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from hivemind_core.clients import REVOKED, Client, tombstone
 from hivemind_core.database import ClientDatabase
 from hivemind_core.storage import DuplicateKey, StorageError, Store
-from hivemind_core.storage.sqlite import SQLiteStore
+from hivemind_core.storage.json import JSONStore, read_json
+from hivemind_core.storage.sqlite import SQLiteStore, read_sqlite
 
 PROCESSES = 8
 EACH = 5
 JOIN_S = 60
 
-STORES: dict[str, Callable[[Path], Store]] = {"sqlite": lambda folder: SQLiteStore(folder / "clients.db")}
+STORES: dict[str, Callable[[Path], Store]] = {
+    "sqlite": lambda folder: SQLiteStore(folder / "clients.db"),
+    "json": lambda folder: JSONStore(folder / "clients.json"),
+}
 """Kind -> how a process opens the store that lives in a folder."""
+READERS: dict[str, Callable[[Path], list[Client]]] = {
+    "sqlite": lambda folder: read_sqlite(folder / "clients.db"),
+    "json": lambda folder: read_json(folder / "clients.json"),
+}
+"""Kind -> how the rows of such a store are read without touching it."""
 
 KITCHEN = Client(
     0,
@@ -57,6 +66,12 @@ def opened(kind: str, tmp_path: Path) -> Iterator[Callable[[], Store]]:
 @pytest.fixture
 def store(opened: Callable[[], Store]) -> Store:
     return opened()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return what is in the files of a folder, but for the one in which SQLite counts who is reading."""
+    files = (path for path in folder.iterdir() if path.is_file() and path.suffix != ".db-shm")
+    return {path.name: path.read_bytes() for path in files}
 
 
 def setting(**columns: Any) -> Callable[[Client], Mapping[str, Any]]:
@@ -179,6 +194,62 @@ def test_a_deleted_client_stays_deleted(store: Store, opened: Callable[[], Store
     assert store.load() == [tombstone(1)]
 
 
+# a whole store at once
+
+OLD_ROWS = [
+    Client(2, "b", "kitchen", password="p", allowed_types=("x",), metadata={"x": float("nan"), "y": [1]}),
+    tombstone(5),
+    Client(9, "b", "same key", is_admin=True, last_seen=3.5, can_escalate=False),
+]
+
+
+def test_rows_are_restored_under_their_own_ids(store: Store, opened: Callable[[], Store]) -> None:
+    store.restore(iter(OLD_ROWS))
+    stored = opened().load()
+    assert [row.client_id for row in stored] == [2, 5, 9]
+    assert stored[1:] == OLD_ROWS[1:]
+    assert (stored[0].allowed_types, stored[0].metadata["y"]) == (("x",), [1])
+    assert store.insert(KITCHEN).client_id == 10
+
+
+def test_only_an_empty_store_is_restored(store: Store) -> None:
+    store.insert(KITCHEN)
+    store.delete(1)
+    with pytest.raises(StorageError, match="not empty"):
+        store.restore(OLD_ROWS)
+    assert store.load() == [tombstone(1)]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [Client(9, "twice"), Client(10, "k", "\udcff"), Client(10, "k", last_seen=cast(float, "never"))],
+    ids=["same id", "no text", "not as it was"],
+)
+def test_where_one_row_cannot_be_restored_none_is(store: Store, wrong: Client) -> None:
+    with pytest.raises(StorageError, match="client database"):
+        store.restore([*OLD_ROWS, wrong])
+    assert store.load() == []
+
+
+def test_reading_alone_touches_nothing(store: Store, kind: str, tmp_path: Path, opened: Callable[[], Store]) -> None:
+    store.insert(KITCHEN)
+    store.insert(Client(0, "b"))
+    store.delete(2)
+    rows = store.load()
+    for closed in (False, True):
+        if closed:
+            store.close()
+        before = contents(tmp_path)
+        assert READERS[kind](tmp_path) == rows
+        assert contents(tmp_path) == before
+
+
+def test_reading_alone_what_is_not_there_makes_nothing(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="client database"):
+        READERS[kind](tmp_path)
+    assert contents(tmp_path) == {}
+
+
 # others
 
 
@@ -197,6 +268,17 @@ def test_the_version_moves_when_others_write(store: Store, opened: Callable[[], 
     assert store.version() == stamps[-1]
 
 
+def test_own_writes_do_not_move_the_version_unless_others_wrote_too(store: Store, opened: Callable[[], Store]) -> None:
+    other = opened()
+    stamp = store.version()
+    store.insert(KITCHEN)
+    store.touch([1], 5)
+    assert store.version() == stamp
+    other.edit(1, setting(name="x"))
+    store.edit(1, setting(description="y"))
+    assert store.version() != stamp
+
+
 def test_a_failure_never_looks_like_an_absent_client(store: Store) -> None:
     store.insert(KITCHEN)
     store.close()
@@ -207,6 +289,7 @@ def test_a_failure_never_looks_like_an_absent_client(store: Store) -> None:
         lambda: store.edit(1, setting(name="x")),
         lambda: store.touch([1], 5),
         lambda: store.delete(1),
+        lambda: store.restore([]),
     ):
         with pytest.raises(StorageError, match="client database"):
             call()
@@ -251,3 +334,19 @@ def test_the_database_over_it_never_shows_tombstones(store: Store) -> None:
     store.delete(1)
     db = ClientDatabase(store)
     assert (db.by_key(REVOKED), db.by_id(1), db.all(), len(db)) == (None, None, [], 0)
+
+
+def test_the_database_over_it_takes_in_and_names_what_others_wrote(store: Store, opened: Callable[[], Store]) -> None:
+    ours, theirs = ClientDatabase(store), ClientDatabase(opened())
+    for key in ("a", "b"):
+        ours.add(Client(0, key))
+    assert ours.refresh() == set()
+    theirs.refresh()
+    theirs.delete(1)
+    theirs.patch_metadata(2, {"role": "guest"})
+    ours.patch_metadata(2, {"noise_psk": "00"})
+    assert ours.refresh() == {1, 2}
+    assert ours.by_key("a") is None
+    row = ours.by_key("b")
+    assert row is not None
+    assert row.metadata == {"role": "guest", "noise_psk": "00"}
