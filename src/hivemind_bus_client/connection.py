@@ -34,6 +34,7 @@ _WIRE_LOG.setLevel(logging.WARNING)  # below that the library writes the access 
 
 MAX_FRAME_BYTES = 1 << 20  # docs/protocol.md 7.6: v3 frames hold 65,535 bytes; the clear offer is small too
 MAX_LEGACY_FRAME_BYTES = 32 << 20  # below v3 a message is one frame, and no released hub bounds it
+MAX_QUEUED = 16  # frames; of those that may be long one, for whoever answers may send 32 MiB before any handshake
 NO_STATUS = 1005  # RFC 6455 7.4.1: a close frame without a code
 _WRONG_TIME = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 CLOSE_TIMEOUT_S = 2.0
@@ -98,9 +99,15 @@ class Connection:
         from websockets.asyncio.client import connect
         from websockets.exceptions import InvalidHandshake, InvalidURI
 
+        class ConnectHere(connect):
+            """Goes where it was sent and nowhere else: whoever answers there may name any address."""
+
+            def process_redirect(self, exc: Exception) -> Exception:
+                return exc
+
         plan = self._dial_plan
         try:
-            self._socket = await connect(
+            self._socket = await ConnectHere(
                 plan.url,
                 ssl=plan.ssl,
                 compression=None,
@@ -109,11 +116,12 @@ class Connection:
                 open_timeout=plan.timeout_s,
                 close_timeout=CLOSE_TIMEOUT_S,
                 max_size=plan.max_frame_bytes,
+                max_queue=MAX_QUEUED if plan.max_frame_bytes <= MAX_FRAME_BYTES else 1,
                 logger=_WIRE_LOG,
                 ping_interval=plan.keepalive.get("ping_interval") or None,
                 ping_timeout=plan.keepalive.get("ping_timeout"),
             )
-        except (InvalidHandshake, InvalidURI) as error:
+        except (InvalidHandshake, InvalidURI, UnicodeError) as error:
             return Ended(refusal=REFUSALS["not_a_hub"], detail=_text(error))
         except (OSError, asyncio.TimeoutError) as error:
             return Ended(refusal=REFUSALS[_why_unreachable(error)], detail=_text(error))
@@ -263,9 +271,13 @@ class Connection:
             raise NotConnected(f"the connection was lost: {_text(error)}") from None
 
     async def close(self) -> None:
-        """End the connection in order, within 2 s; `run` returns then."""
-        if self._socket is not None:
-            await self._socket.close()
+        """End the connection, in order if the hub takes part in it within 2 s; `run` returns then."""
+        if self._socket is None:
+            return
+        try:
+            await asyncio.wait_for(self._socket.close(), CLOSE_TIMEOUT_S + 0.5)
+        except asyncio.TimeoutError:  # the hub reads nothing, so not even a close frame leaves
+            self._socket.transport.abort()
 
     async def _finish(self) -> None:
         await end_tasks(self._helpers)

@@ -198,6 +198,8 @@ class Driver:
         try:
             while True:
                 ended = await self._attempt()
+                if self._task is not asyncio.current_task():
+                    return  # closed meanwhile; the cancellation may have been lost (see tasks.py)
                 self._lost()
                 if ended.key_suspect:
                     await asyncio.to_thread(self._keyring.rejected)

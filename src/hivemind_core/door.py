@@ -9,6 +9,7 @@ from hivemind_bus_client.link import Refused
 
 from . import greeting
 from .admission import Admission, Visitor, refused
+from .clients import Client
 from .keys import ClientKeys
 from .limits import neighbourhood
 from .peers import Peer, Registry
@@ -69,6 +70,15 @@ class Door:
         """Note that a device proved itself and is the one that its access key is bound to."""
         self.handshaking.discard(peer)
         self._limits.succeeded(peer.client.client_id, peer.address)
+
+    def reconsider(self, peer: Peer, row: Client | None) -> str:
+        """Return why a connection must end now that its client's row is this one; empty where it may stay."""
+        if row is None or row.api_key != peer.client.api_key:
+            return "client_removed"
+        if not peer.static_key and greeting.secrets_in(row) != greeting.secrets_in(peer.client):
+            return "busy" if peer.static_key is None else "wrong_password"  # nothing else says who it is
+        pinned = self._keys.pinned_key(row)
+        return "client_key_mismatch" if pinned is not None and peer.static_key not in (None, pinned) else ""
 
     def refused(self, peer: Peer, refusal: Refused) -> None:
         """Note why a connection is going to be closed."""

@@ -32,6 +32,11 @@ def can_join(client: Client, floor: int, pinned: bytes | None) -> bool:
     return bool(client.password) or older_versions(client, floor, pinned) is not None
 
 
+def secrets_in(client: Client) -> tuple[Any, Any]:
+    """Return all that a satellite below v3 proves itself by."""
+    return client.password, client.metadata.get("crypto_key")
+
+
 def max_frame_bytes(client: Client, floor: int, pinned: bytes | None) -> int:
     """Return how long a frame of a client may be."""
     return MAX_FRAME_BYTES if older_versions(client, floor, pinned) is None else MAX_LEGACY_FRAME_BYTES

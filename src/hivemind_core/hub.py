@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -145,9 +145,7 @@ class Hub:
         for peer in self.peers:
             if now - peer.active_at > REST_AFTER_S:
                 peer.link.rest()
-        seen = self._last_seen.due(self.peers, now)
-        if seen:
-            self._spawn(self._store_last_seen(seen, self.clocks.wall()))
+        self._note_seen(self.peers)
         if now - self._pins_retried_at >= RETRY_PINS_S:
             self._pins_retried_at = now
             for client, key in self.keys.unsaved_pins():
@@ -168,15 +166,13 @@ class Hub:
         """Apply a client's row as it is now to its open connections."""
         row = self.db.by_id(client_id)
         for peer in self.peers.of_client(client_id):
-            if row is None or row.api_key != peer.client.api_key:
-                self._end(peer, refused("client_removed"))
+            refusal = self.door.reconsider(peer, row)
+            if row is None or refusal:
+                self._end(peer, refused(refusal))
                 continue
             if row.name != peer.client.name:
                 log.info("%s is called %r from now on", peer.peer_id, row.name)
             peer.client = row
-            pinned = self.keys.pinned_key(row)
-            if pinned is not None and peer.static_key not in (None, pinned):
-                self._end(peer, refused("client_key_mismatch"))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -253,13 +249,15 @@ class Hub:
         peer.link.close()
         if self.peers.remove(peer) and peer.registered:
             log.info("%s left", peer.peer_id)
+            self._note_seen([peer])
             self.agent.emit(bus_events.disconnected(peer))
 
     # events of a link
 
     def _handle(self, peer: Peer, events: list[Event]) -> None:
         for event in events:
-            self._on_event[type(event)](peer, event)
+            if not peer.ended:  # the session may be refused that the next message came with
+                self._on_event[type(event)](peer, event)
         self._flush(peer)
 
     def _flush(self, peer: Peer) -> None:
@@ -440,7 +438,10 @@ class Hub:
     def _status(self, message: Message) -> None:
         self.agent.emit(bus_events.status(message, self.ready))
 
-    # last_seen
+    def _note_seen(self, peers: Iterable[Peer]) -> None:
+        seen = self._last_seen.due(peers, self.clocks.monotonic())
+        if seen:
+            self._spawn(self._store_last_seen(seen, self.clocks.wall()))
 
     async def _store_last_seen(self, client_ids: list[int], wall: float) -> None:
         try:

@@ -101,6 +101,9 @@ class ClientKeys:
             return await self._workers.derive(how)
         except Busy:
             return refused("busy")
+        except Exception:  # the connection would wait for this key for ever
+            log.exception("a key of client %d could not be made", client.client_id)
+            return refused("internal_error")
 
     async def _is_strong_enough(self, client: Client, password: str) -> bool:
         """Judge a password once, not with every connection."""

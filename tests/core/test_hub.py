@@ -548,3 +548,14 @@ async def test_a_weak_password_is_refused_and_can_be_let_in(tmp_path: Any) -> No
         assert weak.closed == (1008, "the password of this access key is too guessable")
         row = hive.add_client("let in", password="hello", metadata={"allow_weak_password": True})
         assert opened(await hive.join("let in", client=row)) == ["XXpsk2"]
+
+
+async def test_a_satellite_that_leaves_within_a_second_was_seen() -> None:
+    async with MemoryHive() as hive:
+        client = hive.add_client("hasty")
+        satellite = await hive.join("hasty", client=client)
+        satellite.leave()
+        await hive.settle()
+        row = hive.db.by_id(client.client_id)
+        assert row is not None
+        assert row.last_seen == hive.clock()
