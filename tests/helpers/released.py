@@ -51,7 +51,7 @@ def environment(name: str, requirements: Sequence[str], identity: bytes) -> Path
     """
     digest = hashlib.sha256(sys.version.encode() + identity).hexdigest()[:12]
     folder = cache_folder() / f"{name}-{digest}"
-    with _locked(folder.with_suffix(".lock")):
+    with _locked(folder.with_name(f"{folder.name}.lock")):
         if not (folder / MARKER).exists():
             shutil.rmtree(folder, ignore_errors=True)
             make_environment(folder, requirements)
