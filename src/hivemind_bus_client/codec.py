@@ -19,6 +19,7 @@ from .exceptions import InvalidJson
 
 MAX_DEPTH = 64
 MAX_ITEMS = 500_000
+VALUE_BYTES = 64
 
 
 def _brackets(text: str | bytes) -> int:
@@ -34,6 +35,11 @@ def _check_items(text: str | bytes) -> None:
     commas = text.count(",") if isinstance(text, str) else text.count(b",")
     if commas + _brackets(text) > MAX_ITEMS:
         raise InvalidJson(f"more than {MAX_ITEMS} values")
+
+
+def weight(text: bytes) -> int:
+    """Return roughly how many bytes a JSON text takes once it is parsed: 64 for each value, besides the text."""
+    return len(text) + VALUE_BYTES * (text.count(b",") + _brackets(text))
 
 
 def _depth_exceeded(value: Any) -> bool:

@@ -35,6 +35,7 @@ _WIRE_LOG.setLevel(logging.WARNING)  # below that the library writes the access 
 MAX_FRAME_BYTES = 1 << 20  # docs/protocol.md 7.6: v3 frames hold 65,535 bytes; the clear offer is small too
 MAX_LEGACY_FRAME_BYTES = 32 << 20  # below v3 a message is one frame, and no released hub bounds it
 MAX_QUEUED = 16  # frames; of those that may be long one, for whoever answers may send 32 MiB before any handshake
+LONG_MESSAGE = 64 * 1024
 NO_STATUS = 1005  # RFC 6455 7.4.1: a close frame without a code
 _WRONG_TIME = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 CLOSE_TIMEOUT_S = 2.0
@@ -64,7 +65,7 @@ class Reports:
     admitted: Callable[[Opened], Awaitable[None]]
     """The hub has accepted this satellite."""
     received: Callable[[HiveMessage, int], None]
-    """A message came in, in so many bytes."""
+    """A message came in that takes so many bytes."""
 
 
 class Connection:
@@ -78,12 +79,11 @@ class Connection:
         self._link: Link | None = None
         self._pattern = ""
         self._opened = False
-        self._admitted = False
+        self._admitted_at: float | None = None
         self._refused: tuple[Refusal, str] | None = None
         self._unsent: deque[tuple[bytes | str, asyncio.Future[None] | None]] = deque()
         self._something_to_send = asyncio.Event()
         self._helpers: list[asyncio.Task[None]] = []
-        self._bytes_in = 0
 
     async def run(self) -> Ended:
         """Connect and carry messages until the connection ends."""
@@ -137,14 +137,16 @@ class Connection:
                 await self._handle(await self._next_events(self._link))
         except ConnectionClosed as closed:
             code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (0, "")
-            refusal = read_close(code, reason, self._pattern, self._opened, self._admitted)
+            refusal = read_close(code, reason, self._pattern, self._opened, self._admitted_at is not None)
             if refusal is None and code == NO_STATUS and not self._link.is_greeted:
                 refusal = REFUSALS["no_greeting"]
             return self._ended(code, refusal, reason or _text(closed))
         return self._ended(0, *self._refused)
 
     def _ended(self, code: int, refusal: Refusal | None, detail: str) -> Ended:
-        return Ended(self._admitted, self._opened, self._pattern, code, refusal, detail)
+        stood_s = 0.0 if self._admitted_at is None else time.monotonic() - self._admitted_at
+        admitted = self._admitted_at is not None
+        return Ended(admitted, self._opened, self._pattern, code, refusal, detail, stood_s=stood_s)
 
     @property
     def _socket_in_use(self) -> ClientConnection:
@@ -177,7 +179,6 @@ class Connection:
                 frame = await asyncio.wait_for(socket.recv(), max(0.0, deadline - time.monotonic()))
         except asyncio.TimeoutError:
             return link.tick(time.monotonic())
-        self._bytes_in += len(frame)
         return link.receive(frame, time.monotonic())
 
     async def _handle(self, events: list[Event]) -> None:
@@ -185,18 +186,19 @@ class Connection:
         while waiting:
             event = waiting.popleft()
             if isinstance(event, Received):
-                size, self._bytes_in = self._bytes_in, 0
-                self._reports.received(event.message, size)
+                self._reports.received(event.message, event.weight)
+                if event.weight > LONG_MESSAGE:
+                    await asyncio.sleep(0)  # with more of them at hand nobody else would have a turn
             elif isinstance(event, KeyNeeded):
                 waiting.extend(await self._answer(event))
             elif isinstance(event, Opened):
-                self._opened = True
+                self._opened, self._pattern = True, event.pattern
                 self._start(self._admission(event, self._queue()))
             elif isinstance(event, Refused):
                 self._refused = (REFUSALS[event.code], event.reason)
             elif isinstance(event, Malformed):
                 LOG.warning("a message from the hub could not be read: %s", event.reason)
-        if not self._admitted:
+        if self._admitted_at is None:
             self._queue()
 
     async def _answer(self, event: KeyNeeded) -> list[Event]:
@@ -242,7 +244,7 @@ class Connection:
         except asyncio.TimeoutError:
             await socket.close()
             return
-        self._admitted = True
+        self._admitted_at = time.monotonic()
         await self._reports.admitted(opened)
 
     async def send(self, message: HiveMessage) -> None:

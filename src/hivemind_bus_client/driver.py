@@ -59,7 +59,7 @@ class Hooks:
     hello: Callable[[], dict[str, Any]]
     """Returns session and site for the HELLO of the next connection."""
     received: Callable[[HiveMessage, int], None]
-    """A message came in, in so many bytes."""
+    """A message came in that takes so many bytes."""
     changed: Callable[[str, tuple[Any, ...]], None]
     """One of the events open, close, reconnecting, error(exception), auth_rejected(text)."""
     agreed: Callable[[Opened], None] = lambda opened: None

@@ -303,7 +303,7 @@ class ClientNoise:
         return Step(({"noise": {"pattern": self.pattern, "suite": self._suite, "msg": message.hex()}},))
 
     def receive(self, payload: Mapping[str, Any]) -> Step:
-        if self._handshake is None or _is_offer(payload.get("noise")):
+        if self._handshake is None or _is_offer(payload):
             return Step()  # a repeated offer (docs/protocol.md 7.9)
         is_kk = self.pattern == NOISE_PATTERN_KK
         # With XXpsk2 the second message is the first to mix the password in, and all before it verified.
@@ -321,8 +321,9 @@ class ClientNoise:
         )
 
 
-def _is_offer(noise: object) -> bool:
-    return noise is None or (isinstance(noise, dict) and "patterns" in noise)
+def _is_offer(payload: Mapping[str, Any]) -> bool:
+    noise = payload.get("noise")
+    return "noise" not in payload or (isinstance(noise, dict) and "patterns" in noise)
 
 
 def choose_noise(offer: Mapping[str, Any], pinned: bytes | None) -> tuple[str, str] | None:

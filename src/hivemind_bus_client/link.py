@@ -18,7 +18,7 @@ from .exchange import ClearFrame, Established, Exchange, Refuse, Session, Step
 from .message import HiveMessage, HiveMessageType
 from .noise import PROTOCOL_V3
 from .refusals import REFUSALS
-from .serialization import MAX_FRAME_OUTPUT, decode_frame, encode_frame, is_binary_encodable
+from .serialization import MAX_FRAME_OUTPUT, encode_frame, is_binary_encodable, unpack_frame
 from .sides import HANDSHAKE_TIMEOUT_S, ClientSide, ClientTerms, HubSide, HubTerms, Side, hub_offer
 
 __all__ = [
@@ -83,6 +83,8 @@ class Received:
     """A whole message came through the session."""
 
     message: HiveMessage
+    weight: int = field(default=0, compare=False)
+    """Satellite only: roughly how many bytes it takes."""
 
 
 @dataclass(frozen=True)
@@ -285,7 +287,7 @@ class Link:
 
     def _decoded(self, body: bytes, binary: bool) -> list[Event]:
         try:
-            message = self._decode_frame(body) if binary else HiveMessage.from_wire(codec.loads(body))
+            message, text = self._unpack(body) if binary else (HiveMessage.from_wire(codec.loads(body)), body)
         except (DecodingError, ValueError) as error:
             if self._side.strict:
                 raise Refuse("invalid_frame", "invalid message") from None
@@ -294,12 +296,12 @@ class Link:
             return self._late_handshake(message)
         if message.msg_type == HiveMessageType.HELLO and not self._side.strict:
             return []
-        return [Received(message)]
+        return [Received(message, 0 if self._side.strict else codec.weight(text))]
 
-    def _decode_frame(self, body: bytes) -> HiveMessage:
+    def _unpack(self, body: bytes) -> tuple[HiveMessage, bytes]:
         """Read a binary frame; what a satellite sends may inflate only in proportion to what it sent."""
         limit = min(MAX_FRAME_OUTPUT, INFLATE_FREE + INFLATE_RATIO * len(body))
-        return decode_frame(body, limit if self._side.strict else MAX_FRAME_OUTPUT)
+        return unpack_frame(body, limit if self._side.strict else MAX_FRAME_OUTPUT)
 
     def _late_handshake(self, message: HiveMessage) -> list[Event]:
         """Ignore a handshake message inside a session, unless it asks for an older one (docs/protocol.md 7.5)."""

@@ -12,6 +12,8 @@ MAX_SILENT_ENDS = 3
 """Connections that a hub never met before may close without a word until that is taken for a refusal."""
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
+STEADY_S = 5.0
+"""A connection that stood for less is no success: a hub may admit everybody and end it at once, again and again."""
 
 _KK, _XX, _PRE_SHARED = "KKpsk0", "XXpsk2", "preshared"
 _ALWAYS_FINAL = "client_key_mismatch"
@@ -25,7 +27,8 @@ def read_close(code: int, reason: str, pattern: str, opened: bool, admitted: boo
     follows message 3 of XXpsk2 at once, then finds no session (docs/protocol.md 17.1).
     """
     refusal = from_close(code, reason)
-    if refusal is None and opened and not admitted and pattern == _PRE_SHARED:
+    dropped = refusal is None or refusal.code == "invalid_frame"
+    if dropped and opened and not admitted and pattern == _PRE_SHARED:
         return REFUSALS["handshake_failed"]  # hubs drop who seals with another key (docs/protocol.md 8.4)
     unproven = opened and not admitted and pattern == _XX
     if refusal is not None and refusal.code == "invalid_frame" and unproven:
@@ -51,6 +54,8 @@ class Ended:
     """What the hub or the operating system said, verbatim."""
     key_was_kept: bool = False
     """The pre-shared key was not derived afresh from the password."""
+    stood_s: float = 0.0
+    """For how many seconds this satellite was admitted."""
 
     @property
     def permanent(self) -> bool:
@@ -111,11 +116,12 @@ class Persistence:
 
     def admitted(self) -> None:
         """Note that the hub has accepted this satellite: everything may be relied on again."""
-        self.backoff.reset()
         self.allow_kk = self.use_kept_key = self._met = True
 
     def after(self, ended: Ended) -> float | None:
         """Return how many seconds to wait before the next attempt, or None to give up for good."""
+        if ended.stood_s >= STEADY_S:
+            self.backoff.reset()
         if ended.kk_refused and self.allow_kk:
             self.allow_kk = self.use_kept_key = False
             return 0.0

@@ -279,7 +279,7 @@ DENIAL_ROWS = (
     Refusal(
         "unsupported_type",
         "The hub does not route {denied_type!r} messages.",
-        "Update the hub; until then it has no use for them.",
+        "Hubs of this series do not route them yet.",
         0,
         permanent=False,
     ),

@@ -105,7 +105,8 @@ def hmclient_cmds(ctx: click.Context, app: str | None, debug: bool) -> None:
 
 
 def _timeout(default_s: float, text: str) -> Callable[[F], F]:
-    return click.option("--timeout", type=float, default=default_s, show_default=True, help=text)
+    some_time = click.FloatRange(min=0, min_open=True)
+    return click.option("--timeout", type=some_time, default=default_s, show_default=True, help=text)
 
 
 def _link_options(command: F) -> F:
@@ -153,7 +154,8 @@ def _connected(link: _Link) -> Iterator[HiveMessageBusClient]:
     def tell_once(problem: Exception) -> None:
         if not told:
             told.append(str(problem))
-            _note(f"{str(problem).split('. ')[0]}. Trying for {link.timeout:g} s…")
+            what = str(problem).split(". ")[0] or "The hub cannot be reached"
+            _note(f"{what}. Trying for {link.timeout:g} s…")
 
     client.on("error", tell_once)
     try:

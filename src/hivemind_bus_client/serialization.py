@@ -361,6 +361,11 @@ def decode_frame(data: bytes, max_output: int = MAX_FRAME_OUTPUT) -> HiveMessage
 
     Raises MalformedBinaryFrame or UnsupportedProtocolVersion, and nothing else (docs/protocol.md 4.7).
     """
+    return unpack_frame(data, max_output)[0]
+
+
+def unpack_frame(data: bytes, max_output: int = MAX_FRAME_OUTPUT) -> tuple[HiveMessage, bytes]:
+    """`decode_frame`, with the bytes of the payload as they were once inflated."""
     head = _head(data)
     is_binary = head.kind is HiveMessageType.BINARY
     payload_bit = head.bits + 8 * head.metadata_size + (4 if is_binary else 0)
@@ -373,9 +378,10 @@ def decode_frame(data: bytes, max_output: int = MAX_FRAME_OUTPUT) -> HiveMessage
     payload = data[payload_at:]
     if is_binary:
         subtype = _subtype(data[payload_at - 1] & 0x0F)  # the half byte before the payload
-        return HiveMessage(head.kind, payload, metadata=metadata, bin_type=subtype)
-    body = _object(_inflate(payload, max_output) if head.compressed else payload, "payload")
-    return HiveMessage(head.kind, body, metadata=metadata, route=_inner_route(body))
+        return HiveMessage(head.kind, payload, metadata=metadata, bin_type=subtype), payload
+    text = _inflate(payload, max_output) if head.compressed else payload
+    body = _object(text, "payload")
+    return HiveMessage(head.kind, body, metadata=metadata, route=_inner_route(body)), text
 
 
 def decode_bitstring(bitstr: Any) -> HiveMessage:

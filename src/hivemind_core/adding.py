@@ -17,6 +17,7 @@ from .console import Failure, configuration, database, friendly_name, print_json
 from .passwords import random_secret, strength_bits
 from .roles import DEFAULT_ROLE, ROLES, UTTERANCES
 from .storage import DuplicateKey
+from .whereabouts import as_it_runs
 
 ANYWHERE = ("0.0.0.0", "::", "")
 RSA_PROTOCOL = 1
@@ -147,6 +148,7 @@ def _print_added(client: Client, wish: Wish) -> None:
 
 def _print_next(client: Client, config: Config) -> None:
     """Print what to run on the satellite."""
+    config = as_it_runs(config)
     host = config.websocket.host
     arguments = {
         "--key": client.api_key,
@@ -171,7 +173,7 @@ def _print_floor(what: str, protocol: int, config: Config) -> None:
     if config.min_protocol_version > protocol:
         click.echo(
             f"NOTE: {what} protocol {protocol}, which this hub refuses: `min_protocol_version` is"
-            f" {config.min_protocol_version}. Set it to {protocol} in {config.path} and restart the hub.",
+            f" {config.min_protocol_version}. Set it to {protocol} in {config.path}.",
             err=True,
         )
 

@@ -249,7 +249,7 @@ class Hub:
         peer.link.close()
         if self.peers.remove(peer) and peer.registered:
             log.info("%s left", peer.peer_id)
-            self._note_seen([peer])
+            self._note_seen([peer], leaving=True)
             self.agent.emit(bus_events.disconnected(peer))
 
     # events of a link
@@ -438,8 +438,8 @@ class Hub:
     def _status(self, message: Message) -> None:
         self.agent.emit(bus_events.status(message, self.ready))
 
-    def _note_seen(self, peers: Iterable[Peer]) -> None:
-        seen = self._last_seen.due(peers, self.clocks.monotonic())
+    def _note_seen(self, peers: Iterable[Peer], *, leaving: bool = False) -> None:
+        seen = self._last_seen.due(peers, self.clocks.monotonic(), leaving=leaving)
         if seen:
             self._spawn(self._store_last_seen(seen, self.clocks.wall()))
 

@@ -42,9 +42,13 @@ def load_identity() -> HubIdentity:
         identity = NodeIdentity(identity_file=path)
         if not path.exists():
             _begin(identity, folder)
+        else:
+            _warn_of_loss(identity, path)
         public, noise = identity.public_key, read_or_create_noise_key(Path(identity.noise_key))
     except IdentityFileCorrupted as error:
-        raise ConfigError(f"The hub's identity cannot be read: {error} It was left as it is.") from None
+        raise ConfigError(
+            f"The hub's identity cannot be read: {str(error).rstrip('.')}. It was left as it is."
+        ) from None
     except OSError as error:
         raise ConfigError(f"The hub's identity in {folder} cannot be read or written: {error}.") from None
     if not public:
@@ -62,6 +66,17 @@ def _rsa_key(path: Path) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         log.warning("the hub's RSA key %s cannot be read (%s): protocol v1 cannot be served", path, error)
         return None
+
+
+def _warn_of_loss(identity: NodeIdentity, path: Path) -> None:
+    """Say loudly that devices will refuse this hub: they have pinned the key that is gone (docs/protocol.md 7.8)."""
+    if not Path(identity.noise_key).exists():
+        log.error(
+            "The hub's key %s is gone and a new one is made, so every device refuses this hub until it has run"
+            " `hivemind-client forget-server`. If there is a backup, stop the hub and put the file back beside %s.",
+            identity.noise_key,
+            path,
+        )
 
 
 def _begin(identity: NodeIdentity, folder: Path) -> None:

@@ -24,7 +24,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from .fairness import Ration
 
-FREE_FAILURES = 5
+FREE_FAILURES = 10
 """So many in a row cost nothing; from then on each doubles the wait."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 LONGEST_WAIT_AT_HOME_S = 2.0

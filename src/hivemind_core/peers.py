@@ -184,12 +184,12 @@ class LastSeen:
         self._interval_s = interval_s
         self._written: dict[int, float] = {}
 
-    def due(self, peers: Iterable[Peer], now: float) -> list[int]:
-        """Return the ids of the clients that are due, and count them as written."""
-        due = {peer.client.client_id for peer in peers if self._is_due(peer, now)}
+    def due(self, peers: Iterable[Peer], now: float, *, leaving: bool = False) -> list[int]:
+        """Return the ids of the clients that are due, and count them as written; who leaves does not wait."""
+        due = {peer.client.client_id for peer in peers if self._is_due(peer, now, 0 if leaving else self._interval_s)}
         self._written.update(dict.fromkeys(due, now))
         return sorted(due)
 
-    def _is_due(self, peer: Peer, now: float) -> bool:
+    def _is_due(self, peer: Peer, now: float, interval_s: float) -> bool:
         written = self._written.get(peer.client.client_id)
-        return written is None or (peer.active_at > written and now - written >= self._interval_s)
+        return written is None or (peer.active_at > written and now - written >= interval_s)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from . import quick_start
+from . import quick_start, whereabouts
 from .agents import Agent, create_agent
 from .config import Config, ConfigError
 from .database import open_database
@@ -111,21 +111,24 @@ async def _serve(config: Config, greet: bool) -> int:
     service = build(config)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
+            loop.add_signal_handler(number, stop.set)
     await service.start()
     for transport in service.transports:
         log.info("listening on %s", transport.address)
     if greet:
         quick_start.greet(service.hub, service.transports[0].port)
+    whereabouts.announce(config, service.transports[0].port)
     await stop.wait()
     log.info("shutting down")
+    whereabouts.withdraw()
     await service.stop()
     return EXIT_OK
 
 
 def run(config: Config, quick_start: bool = False) -> int:
-    """Run a hub until SIGINT or SIGTERM; return the exit code of the process.
+    """Run a hub until SIGINT, SIGTERM or SIGHUP; return the exit code of the process.
 
     0 after an orderly end, 1 when it cannot run (no transport could listen, unreadable database), 2 for a
     configuration that cannot be used. What went wrong is one line on stderr.

@@ -3,7 +3,7 @@ import pytest
 from hivemind_bus_client.reconnect import Backoff, Ended, Persistence, read_close
 from hivemind_bus_client.refusals import REFUSALS
 
-LOST = Ended(admitted=True, opened=True, pattern="XXpsk2")
+LOST = Ended(admitted=True, opened=True, pattern="XXpsk2", stood_s=60.0)
 UNREACHABLE = Ended(refusal=REFUSALS["unreachable"])
 
 
@@ -129,3 +129,14 @@ def test_silent_ends_do_not_count_with_others_between_or_at_a_hub_that_was_met()
 def test_a_hub_that_drops_a_satellite_with_another_static_key(pattern, opened, admitted, code):
     refusal = read_close(0, "", pattern, opened, admitted)
     assert (None if refusal is None else refusal.code) == code
+    told = read_close(1008, "invalid message", pattern, opened, admitted)
+    assert told is not None
+    assert told.code == (code or "invalid_frame")
+
+
+def test_a_hub_that_admits_and_ends_it_at_once_is_left_alone_longer_each_time():
+    persistence, waits = even(), []
+    for _ in range(4):
+        persistence.admitted()
+        waits.append(persistence.after(Ended(admitted=True, opened=True, stood_s=0.1)))
+    assert waits == [0.5, 1, 2, 4]

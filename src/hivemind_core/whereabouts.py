@@ -1,0 +1,79 @@
+"""Where the hub of this account listens, for the commands that print how to join it: options and environment may have
+put it elsewhere than server.json says.
+
+A file in the data folder, written when the hub listens and removed when it stops; one whose process is gone counts for
+nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hivemind_bus_client.identity_file import write_private
+
+from .config import CertificateFiles, Config, data_dir
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """What a running hub says about itself."""
+
+    pid: int
+    host: str
+    port: int
+    ssl: bool
+
+
+def _path() -> Path:
+    return data_dir() / "hivemind-core" / "listening.json"
+
+
+def announce(config: Config, port: int) -> None:
+    """Write down where this process listens; that it cannot is no reason not to serve."""
+    here = Whereabouts(os.getpid(), config.websocket.host, port, config.websocket.tls is not None)
+    try:
+        write_private(_path(), json.dumps(asdict(here)).encode())
+    except OSError as error:
+        log.warning("could not write down where the hub listens: %s", error)
+
+
+def withdraw() -> None:
+    """Remove what this process wrote."""
+    found = _read()
+    if found is not None and found.pid == os.getpid():
+        _path().unlink(missing_ok=True)
+
+
+def as_it_runs(config: Config) -> Config:
+    """Return the configuration with the address at which a hub of this account listens right now."""
+    found = _read()
+    if found is None or not _is_alive(found.pid):
+        return config
+    tls = config.websocket.tls or CertificateFiles(data_dir() / "hivemind")
+    address = replace(config.websocket, host=found.host, port=found.port, tls=tls if found.ssl else None)
+    return replace(config, websocket=address)
+
+
+def _read() -> Whereabouts | None:
+    try:
+        fields: Any = json.loads(_path().read_text("utf-8"))
+        return Whereabouts(int(fields["pid"]), str(fields["host"]), int(fields["port"]), fields["ssl"] is True)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
