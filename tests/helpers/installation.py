@@ -11,12 +11,11 @@ from typing import Any
 
 from . import bus_stub
 from .hub_process import HOST, HubProcess
-from .pair import DRIVERS, programs, talk
+from .pair import DRIVERS, SLOW_S, converse, programs
 from .processes import Child, Children, Home
+from .released import OLDEST_CLIENTS
 
 SQLITE, JSON = "hivemind-sqlite-db-plugin", "hivemind-json-db-plugin"
-SLOW_S = 60
-"""The oldest clients need seconds for a handshake and wait as long before they try again."""
 LISTS = ("skill_blacklist", "intent_blacklist", "message_blacklist")
 NOTHING_IF_EMPTY = (*LISTS, "crypto_key", "description", "name", "password")
 IN_JSON = {*LISTS, "allowed_types", "metadata"}
@@ -98,7 +97,7 @@ class Installation(HubProcess):
         told = ["--key", key, "--password", password] if key else []
         child = self._children.spawn("satellite", [*argv, *told], home)
         child.expect("connected", SLOW_S)
-        talk(child, timeout_s=SLOW_S)
+        converse(child, "hello world", stumbles=make in OLDEST_CLIENTS)
         return child
 
     def visit(self, make: str, home: Home, key: str = "", password: str = "") -> None:

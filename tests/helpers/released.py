@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+OLDEST_CLIENTS = ("released-client-0.7.0a2", "released-client-0.4.4")
 PINS = Path(__file__).parents[1] / "interop" / "peers"
 INSTALL_TIMEOUT_S = 600
 MARKER = "complete"

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from helpers import pair
 from helpers.actor import Actor
 from helpers.matrix import (
     BINARIZED,
     CELLS,
-    CLIENT_04,
-    CLIENT_07,
     ENCODINGS,
     HUB_40,
     LATE,
@@ -32,23 +30,16 @@ from helpers.matrix import (
     Row,
     expected,
 )
-from helpers.pair import sent, talk
-from helpers.processes import ChildError, Children, wait_until
+from helpers.pair import SLOW_S, sent
+from helpers.processes import Children, wait_until
+from helpers.released import OLDEST_CLIENTS
 from helpers.stage import Stage
 
 SIZE = 20_000
-OLDEST = (CLIENT_07, CLIENT_04)
 WHOLE = hashlib.sha256((bytes(range(256)) * (SIZE // 256 + 1))[:SIZE]).hexdigest()
 FILE = {"kind": "FILE", "name": "door bell.wav"}
 LAST_CHANCE_S = 6
 """Longer than a released client's `connect` takes to begin a handshake by itself."""
-SLOW_S = 60
-"""The oldest clients wait 5, 10 and 20 seconds before they try again, and need seconds for a handshake."""
-
-
-AGAIN_S, TRIES = 8, 4
-"""Released hub 4.0.0 stumbles when a client comes while it answers another, and is without its bus for 5 seconds.
-The oldest clients, if they were there before their hub, begin two handshakes at once, and have to connect again."""
 
 
 class Stages:
@@ -78,13 +69,12 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
 
 def converse(row: Row, actor: Actor, text: str) -> None:
     """Say something in a session and hear the answer."""
-    tries = TRIES if row.hub == HUB_40 or row.satellite in OLDEST else 1
-    for again in range(1, tries):
-        with contextlib.suppress(ChildError):
-            wait_until(actor.in_session, SLOW_S, f"a session\n{actor.child.tail()}")
-            talk(actor.child, f"{text} {again}", AGAIN_S)
-            return
-    talk(actor.child, text, SLOW_S)
+    stumbles = row.hub == HUB_40 or row.satellite in OLDEST_CLIENTS
+    pair.converse(actor.child, text, stumbles=stumbles, ready=lambda: session_of(actor))
+
+
+def session_of(actor: Actor) -> None:
+    wait_until(actor.in_session, SLOW_S, f"a session\n{actor.child.tail()}")
 
 
 def connect(stage: Stage, row: Row, column: str) -> str:
@@ -137,7 +127,7 @@ def binarized(stage: Stage, row: Row, column: str) -> str:
     actor.child.expect("connected", SLOW_S)
     converse(row, actor, "are you binary")
     if row.protocol != V3:
-        assert actor.binarize() or row.satellite in OLDEST
+        assert actor.binarize() or row.satellite in OLDEST_CLIENTS
         assert bool(actor.wire("binary", "satellite")) == actor.binarize()
         assert bool(actor.wire("binary", "hub")) == (actor.binarize() and (row.hub == OURS or row.protocol != V1))
     return YES
