@@ -17,8 +17,9 @@ BUS_CLIENT_PURE = """
     topology trust version
 """
 CORE_PURE = """
-    bus_events bus_frames client_metadata clients config_values environment fairness greeting known_keys limits peers
-    policy proxies roles routing sessions
+    actions asking authors bus_events bus_frames client_metadata clients config_values echoes environment fairness
+    floods greeting hops known_keys limits mailbox mailbox_config peers policy proxies queries roles routing
+    sessions upstream_config upstream_texts
 """
 PURE_MODULES = {
     *(f"hivemind_bus_client.{name}" for name in BUS_CLIENT_PURE.split()),

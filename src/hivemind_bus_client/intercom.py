@@ -8,7 +8,7 @@ what they have opened.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -125,24 +125,27 @@ class Verdict:
 
     fate: Fate
     message: HiveMessage | None = None
+    author: str = ""
+    """The public key (PEM) that signed it."""
 
 
 _FORWARD, _DROP = Verdict(Fate.FORWARDED), Verdict(Fate.DROPPED)
 
 
-def judge(intercom: HiveMessage, own_pem: str, own_key: Any, sender_pem: str | None) -> Verdict:
-    """Decide what a hub does with an INTERCOM from a connection.
+def judge(intercom: HiveMessage, own_pem: str, own_key: Any, known: Iterable[str]) -> Verdict:
+    """Decide what a hub does with an INTERCOM.
 
-    `own_pem` and `own_key` are the hub's RSA pair; `sender_pem` is the key pinned for the delivering connection, or
-    the one that it announced. The RSA work takes about a millisecond.
+    `own_pem` and `own_key` are the hub's RSA pair; `known` are the public keys whose signature it takes: that of the
+    delivering connection, and of others it may come from. The RSA work takes about a millisecond.
     """
     envelope, target = intercom.body, intercom.target_public_key
     if target and target.strip() != own_pem.strip():
         return _FORWARD
-    if "ciphertext" not in envelope or not sender_pem or not is_signed_by(envelope, sender_pem):
-        return _DROP
     try:
         inner = open_sealed(envelope, own_key)
     except (HiveMindException, ValueError):
         return _DROP if target else _FORWARD
-    return Verdict(Fate.DISPATCHED, inner) if inner.msg_type in DISPATCHED else _FORWARD
+    author = next((key for key in known if key and is_signed_by(envelope, key)), None)
+    if author is None:
+        return _DROP
+    return Verdict(Fate.DISPATCHED, inner, author) if inner.msg_type in DISPATCHED else _FORWARD

@@ -8,8 +8,8 @@ from typing import Any
 
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 
+from .actions import Deny
 from .peers import Peer
-from .routing import Deny
 from .sessions import inbound_id
 
 FINGERPRINT_HEX = 12
@@ -37,10 +37,25 @@ def disconnected(peer: Peer) -> Message:
     return Message("hive.client.disconnect", data, {"source": peer.peer_id, "session": session})
 
 
+def asked(kind: HiveMessageType, query_id: str, originator: str, sender: str) -> Message:
+    """``hive.query.received`` or ``hive.cascade.received``: a question came in that the policies let through."""
+    data = {"query_id": query_id, "originator_peer": originator}
+    return Message(f"hive.{kind.value}.received", data, {"source": sender})
+
+
+def pinged(ping: Mapping[str, Any]) -> Message:
+    """``hive.ping.received``: a node was heard for the first time in a flood."""
+    return Message("hive.ping.received", {key: ping.get(key) for key in ("flood_id", "peer", "site_id", "timestamp")})
+
+
 def send_error(context: Mapping[str, Any], peer_id: object) -> Message:
     """``hive.client.send.error``: somebody asked to send to a satellite that is not there."""
-    data = {"error": "That client is not connected", "peer": peer_id}
-    return Message("hive.client.send.error", data, dict(context))
+    return send_failed(context, "That client is not connected", peer_id)
+
+
+def send_failed(context: Mapping[str, Any], why: str, peer_id: object = None) -> Message:
+    """``hive.client.send.error``: what somebody asked to send cannot be sent."""
+    return Message("hive.client.send.error", {"error": why, "peer": peer_id}, dict(context))
 
 
 def status(request: Message, ready: bool) -> Message:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
+from hivemind_bus_client.exceptions import NotOpen
 from hivemind_bus_client.link import (
     Event,
     HubTerms,
@@ -24,15 +25,19 @@ from hivemind_bus_client.link import (
     Refused,
     hub_offer,
 )
-from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
+from hivemind_bus_client.message import HiveMessage, HiveMessageType
 from hivemind_bus_client.noise import PROTOCOL_V3, derive_psk
 from hivemind_bus_client.parts import PartsBudget
 from hivemind_bus_client.refusals import GOING_AWAY, MAX_REASON_BYTES, REFUSALS
 
 from . import bus_events, greeting, routing, sessions
+from .actions import Action, Deny, Origin, Register, ToAgent, ToBinary, denied, malformed
 from .admission import Admission, Visitor, refused
+from .agent_side import AgentSide
 from .agents import Agent
-from .bus_frames import Twins, problem_with
+from .binary.default import DefaultHandler
+from .binary.desk import Back, Desk
+from .bus_frames import problem_with
 from .clients import Client
 from .config import Config
 from .database import ClientDatabase
@@ -40,10 +45,11 @@ from .door import Door
 from .hub_identity import HubIdentity
 from .keys import ClientKeys, DerivePsk
 from .limits import Bursts, neighbourhood
+from .mesh import Mesh
 from .peers import Connection, LastSeen, Peer, Registry, Rejection, RejectionLog
 from .policy import PolicyChain
-from .routing import Action, Deny, Register, ToAgent, ToBinary
 from .storage import StorageError
+from .surroundings import Mailbox, Parent, Surroundings
 from .workers import ThreadWorkers, Workers
 
 log = logging.getLogger(__name__)
@@ -76,6 +82,9 @@ class Hub:
         workers: Workers | None = None,
         clocks: Clocks | None = None,
         derive: DerivePsk = derive_psk,
+        parent: Parent | None = None,
+        mailbox: Mailbox | None = None,
+        binary: Any = None,
     ) -> None:
         self.config = config
         self.identity = identity
@@ -93,7 +102,6 @@ class Hub:
         self.keys = ClientKeys(config, identity.node_id, db, self.workers, derive)
         self.door = Door(self.admission, self.peers, self.keys, self.clocks.monotonic)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._twins = Twins()
         self._parts_budget = PartsBudget(MAX_PARTS_BYTES)
         self._last_seen = LastSeen(config.last_seen_update_interval_s)
         self._pins_retried_at = self.clocks.monotonic()
@@ -109,18 +117,40 @@ class Hub:
             KeyNeeded: self._key_needed,
             Refused: self._refused,
         }
-        self._on_bus: dict[str, Callable[[Message], None]] = {
-            "hive.send.downstream": self._send_downstream,
-            "mycroft.HiveMind.is_alive": self._status,
-            "mycroft.HiveMind.is_ready": self._status,
-            "mycroft.HiveMind.all_loaded": self._status,
-        }
+        self.parent = parent
+        self.mailbox = mailbox
+        self.binary = Desk(binary or DefaultHandler(), Back(self._send, self._deny, self._to_agent))
+        self.mesh = Mesh(self._surroundings())
+        self.deliver = AgentSide(self.peers, agent, self.mesh, self._send, lambda: self.ready).deliver
+        """Takes a message from the agent's bus; one addressed to a satellite goes to it."""
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            identity=self.identity,
+            peers=self.peers,
+            agent=self.agent,
+            policies=self.policies,
+            workers=self.workers,
+            monotonic=self.clocks.monotonic,
+            wall=self.clocks.wall,
+            send=self._send,
+            deny=self._deny,
+            end=self._end,
+            carry_out=self._act,
+            spawn=self._spawn,
+            parent=self.parent,
+            mailbox=self.mailbox,
+        )
 
     # life
 
     async def start(self) -> None:
-        """Start the agent; connections may come."""
+        """Start the agent and join the hub above; connections may come."""
         await self.agent.start(self.deliver)
+        if self.mailbox is not None:
+            await self.mailbox.start()
+        if self.parent is not None:
+            await self.parent.start(self._from_parent, self.mesh.questions.parent_lost)
 
     async def stop(self) -> None:
         """Close every connection with 1001, say so on the bus, and finish what was begun."""
@@ -129,9 +159,14 @@ class Hub:
             peer.conn.close(GOING_AWAY, reason)
             self.closed(peer)
         self.keys.stop()
+        if self.parent is not None:
+            await self.parent.stop()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=5)
+        if self.mailbox is not None:
+            await self.mailbox.stop()
         await self.agent.stop()
+        self.binary.stop()
         self.workers.stop()
         self.db.close()
 
@@ -145,6 +180,7 @@ class Hub:
         for peer in self.peers:
             if now - peer.active_at > REST_AFTER_S:
                 peer.link.rest()
+        self.mesh.questions.tick()
         self._note_seen(self.peers)
         if now - self._pins_retried_at >= RETRY_PINS_S:
             self._pins_retried_at = now
@@ -249,6 +285,8 @@ class Hub:
         peer.link.close()
         if self.peers.remove(peer) and peer.registered:
             log.info("%s left", peer.peer_id)
+            self.mesh.gone(peer.peer_id)
+            self.binary.left(peer)
             self._note_seen([peer], leaving=True)
             self.agent.emit(bus_events.disconnected(peer))
 
@@ -305,6 +343,10 @@ class Hub:
         await self.keys.keep_pin(client, key)
         self._apply_row(client.client_id)
 
+    async def _keep_intercom_key(self, client: Client, pubkey: str) -> None:
+        await self.keys.keep_intercom_key(client, pubkey)
+        self._apply_row(client.client_id)
+
     def _refused(self, peer: Peer, event: Refused) -> None:
         self._end(peer, event)
 
@@ -328,20 +370,29 @@ class Hub:
 
     def _received(self, peer: Peer, event: Received) -> None:
         try:
-            actions = routing.route(event.message)
-            if not peer.registered:
-                self._ensure_registered(peer, actions)
-            for action in actions:
-                self._carry_out[type(action)](peer, action)
+            if not peer.registered and event.message.msg_type != HiveMessageType.HELLO:
+                self._register(peer, Register({}, None, None))  # so that its answers find it
+            actions = routing.route(event.message, Origin(peer.peer_id, peer.client), self.mesh.here)
+            if not self.mesh.is_echo(peer.peer_id, event.message):
+                self._act(peer, actions)
         except Exception:  # top of one message's handling: one peer's message never harms another's
             log.exception("could not handle a message of %s", peer.peer_id)
             kind = getattr(event.message.msg_type, "value", event.message.msg_type)
             self._end(peer, Refused("internal_error", f"internal error handling {kind}"))
 
-    def _ensure_registered(self, peer: Peer, actions: list[Action]) -> None:
-        """Register a peer that speaks before its HELLO, so that its answers find it."""
-        if not any(isinstance(action, Register) for action in actions):
-            self._register(peer, Register({}, None, None))
+    def _act(self, peer: Peer, actions: list[Action]) -> None:
+        for action in actions:
+            own = self._carry_out.get(type(action))
+            if own is not None:
+                own(peer, action)
+            else:
+                self.mesh.carry_out(peer.peer_id, action)
+
+    def _from_parent(self, message: HiveMessage) -> None:
+        try:
+            self.mesh.from_parent(message)
+        except Exception:  # top of one message's handling
+            log.exception("could not handle a message of the hub above")
 
     def _register(self, peer: Peer, action: Register) -> None:
         session = {**action.session}
@@ -353,33 +404,36 @@ class Hub:
             return
         if peer.registered and not is_same:
             self.agent.emit(bus_events.disconnected(peer))
+            self.mesh.gone(peer.peer_id)
         peer.session, peer.site_id = session, action.site_id or peer.site_id
         if not is_same:
             self.peers.register(peer)
             log.info("%s joined from %s", peer.peer_id, peer.conn.remote)
             self.agent.emit(bus_events.connected(peer))
         if action.pubkey and not is_same:
-            self._spawn(self.keys.keep_intercom_key(peer.client, action.pubkey))
+            self._spawn(self._keep_intercom_key(peer.client, action.pubkey))
 
     def _hello_problem(self, peer: Peer, session: dict[str, Any], is_same: bool) -> Deny | None:
         problem = sessions.problem_with_announced(session)
         if problem is not None:
-            return routing.malformed("hello", problem)
+            return malformed("hello", problem)
         if is_same or peer.may_change_session(self.clocks.monotonic()):
             return None
-        return routing.denied("too_many_sessions", "hello")
+        return denied("too_many_sessions", "hello")
 
     def _to_agent(self, peer: Peer, action: ToAgent) -> None:
-        message = sessions.stamped(action.message, peer.peer_id, peer.session, peer.session_prefix)
+        message = sessions.stamped(action.message, peer.peer_id, peer.session, peer.session_prefix, action.author)
         problem = problem_with(message)
         if problem is not None:
-            self._deny(peer, routing.malformed(message.msg_type, problem))
+            self._deny(peer, malformed(message.msg_type, problem))
             return
         verdict = self.policies.review(message, peer.client)
         if not verdict.allowed:
             self._deny(peer, Deny(message.msg_type, verdict.code, verdict.reason, dict(verdict.data)))
+        elif action.verb == HiveMessageType.BUS and self.binary.hears(peer, message):
+            return
         elif not self.agent.emit(message):
-            self._deny(peer, routing.denied("backend_unavailable", message.msg_type))
+            self._deny(peer, denied("backend_unavailable", message.msg_type))
 
     def _to_binary(self, peer: Peer, action: ToBinary) -> None:
         kind = {"bin_type": str(action.bin_type)}
@@ -387,7 +441,7 @@ class Hub:
         if not verdict.allowed:
             self._deny(peer, Deny("binary", verdict.code, verdict.reason, {**verdict.data, **kind}))
         else:
-            self._deny(peer, replace(routing.denied("no_binary_handler", "binary"), data=kind))
+            self.binary.take(peer, action)
 
     def _deny(self, peer: Peer, action: Deny) -> None:
         if self._bursts.is_first(f"client {peer.client.client_id}, {action.code}", self.clocks.monotonic()):
@@ -396,47 +450,14 @@ class Hub:
         self._send(peer, bus_events.denial(peer.peer_id, action))
 
     def _send(self, peer: Peer, message: HiveMessage) -> None:
-        peer.link.send(message)
+        if peer.ended:
+            return
+        try:
+            peer.link.send(message)
+        except NotOpen:
+            log.debug("%s has no session any more, or none yet", peer.peer_id)
+            return
         self._flush(peer)
-
-    # messages of the agent's bus
-
-    def deliver(self, message: Message) -> None:
-        """Take a message from the agent's bus; one addressed to a satellite goes to it."""
-        own = self._on_bus.get(message.msg_type)
-        if own is not None:
-            own(message)
-        wanted = routing.addressees(message.context)
-        if not wanted:
-            return
-        source = message.context.get("source")
-        if isinstance(source, str) and self.peers.get(source) is not None:
-            return  # a satellite's request on its way to the agent
-        peers = [peer for peer_id in wanted if (peer := self.peers.get(peer_id)) is not None]
-        if peers and not self._twins.repeats(message):
-            for peer in peers:
-                self._reply(peer, message)
-
-    def _reply(self, peer: Peer, message: Message) -> None:
-        # Its own namespace comes off even where it is an admin by now: the question was asked before.
-        context = sessions.outbound({**message.context, "source": "hive"}, peer.namespace)
-        body = {"type": message.msg_type, "data": message.data, "context": context}
-        self._send(peer, HiveMessage(HiveMessageType.BUS, body, source_peer=peer.peer_id))
-
-    def _send_downstream(self, message: Message) -> None:
-        """Serve ``hive.send.downstream``: a bus message to one satellite."""
-        wanted, payload, peer_id = (message.data.get(key) for key in ("msg_type", "payload", "peer"))
-        if wanted != HiveMessageType.BUS or not routing.is_bus_message(payload):
-            log.warning("hive.send.downstream: only a bus message to one peer can be sent, not %r", wanted)
-            return
-        peer = self.peers.get(peer_id) if isinstance(peer_id, str) else None
-        if peer is None:
-            self.agent.emit(bus_events.send_error(message.context, peer_id))
-        else:
-            self._send(peer, HiveMessage(HiveMessageType.BUS, payload))
-
-    def _status(self, message: Message) -> None:
-        self.agent.emit(bus_events.status(message, self.ready))
 
     def _note_seen(self, peers: Iterable[Peer], *, leaving: bool = False) -> None:
         seen = self._last_seen.due(peers, self.clocks.monotonic(), leaving=leaving)

@@ -31,13 +31,20 @@ class HubIdentity:
     """Its X25519 private key, 32 raw bytes."""
     site_id: str | None = None
     rsa_key: str | None = field(default=None, repr=False)
-    """Its RSA private key as PEM, for protocol v1; None where it cannot be read."""
+    """Its RSA private key as PEM, for protocol v1 and INTERCOM; None where it cannot be read."""
+    trusted_keys: tuple[str, ...] = ()
+    """RSA public keys (PEM) whose sealed messages it takes, however they come."""
+
+
+def identity_path() -> Path:
+    """Return where the hub's identity is."""
+    return config_dir() / "hivemind-core" / "_identity.json"
 
 
 def load_identity() -> HubIdentity:
     """Return the hub's identity, made or adopted on the first start. Raises ConfigError."""
-    folder = config_dir() / "hivemind-core"
-    path = folder / "_identity.json"
+    path = identity_path()
+    folder = path.parent
     try:
         identity = NodeIdentity(identity_file=path)
         if not path.exists():
@@ -56,7 +63,8 @@ def load_identity() -> HubIdentity:
             f"The hub's identity {path} has no usable RSA key. Put back {identity.private_key}: without it every"
             " satellite would have to be joined anew."
         )
-    return HubIdentity(public, noise, identity.site_id, _rsa_key(Path(identity.private_key)))
+    trusted = tuple(identity.trusted_keys.values())
+    return HubIdentity(public, noise, identity.site_id, _rsa_key(Path(identity.private_key)), trusted)
 
 
 def _rsa_key(path: Path) -> str | None:
@@ -64,7 +72,7 @@ def _rsa_key(path: Path) -> str | None:
     try:
         return path.read_text("ascii")
     except (OSError, UnicodeDecodeError) as error:
-        log.warning("the hub's RSA key %s cannot be read (%s): protocol v1 cannot be served", path, error)
+        log.warning("the hub's RSA key %s cannot be read (%s): protocol v1 and INTERCOM cannot be served", path, error)
         return None
 
 

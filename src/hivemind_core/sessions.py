@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hivemind_bus_client import codec
+from hivemind_bus_client.bus_context import VERIFIED_SOURCE_KEY
 from hivemind_bus_client.message import Message
 
 from .bus_frames import problem_with
@@ -72,11 +73,17 @@ def problem_with_announced(session: dict[str, Any]) -> str | None:
     return problem
 
 
-def stamped(message: Message, peer_id: str, baseline: Mapping[str, Any], prefix: str | None) -> Message:
-    """Return a satellite's message as the agent sees it: whose it is, in which session (docs/protocol.md 3.2)."""
+def stamped(
+    message: Message, peer_id: str, baseline: Mapping[str, Any], prefix: str | None, author: str = ""
+) -> Message:
+    """Return a satellite's message as the agent sees it: whose it is, in which session (docs/protocol.md 3.2).
+
+    `author` is the public key that its author proved to have, where it came sealed; a satellite cannot claim that.
+    """
     session_id = inbound_id(declared_id(message.context, baseline), prefix)
     context = {
-        **message.context,
+        **{key: value for key, value in message.context.items() if key != VERIFIED_SOURCE_KEY},
+        **({VERIFIED_SOURCE_KEY: author} if author else {}),
         "session": merged(message.context, baseline, session_id),
         "peer": peer_id,
         "source": peer_id,

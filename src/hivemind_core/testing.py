@@ -146,6 +146,8 @@ class MemorySatellite:
         self.closed: tuple[int, str] | None = None
         self.hold = False
         """Keep back what it wants to send."""
+        self.on_message: Callable[[HiveMessage], None] = lambda message: None
+        """Called with each message."""
         self.link: Link
         self.peer: Peer
 
@@ -162,6 +164,7 @@ class MemorySatellite:
                 self._follow(self.link.key_derived(key, self._hive.clock()))
             elif isinstance(event, Received):
                 self.messages.append(event.message)
+                self.on_message(event.message)
             elif isinstance(event, Refused):
                 self.refused = event
         self._hive.to_hub(self)
@@ -204,14 +207,72 @@ class MemorySatellite:
         self._hive.hub.closed(self.peer)
 
 
+class MemoryUplink:
+    """The hub above, as one in the same process: what `Hub` takes as its parent."""
+
+    def __init__(self, above: MemoryHive | None = None, name: str = "child", **columns: Any) -> None:
+        """Join that hub as a new client of it; name columns to change its rights."""
+        self.above = above
+        """May be set later, but before the hub below starts."""
+        self._name = name
+        self._columns = columns
+        self._satellite: MemorySatellite | None = None
+        self._lost: Callable[[], None] = lambda: None
+
+    @property
+    def available(self) -> bool:
+        return self._satellite is not None and self._satellite.closed is None
+
+    @property
+    def node_id(self) -> str:
+        return self.above.identity.node_id if self.above is not None else ""
+
+    @property
+    def satellite(self) -> MemorySatellite:
+        """This hub, as it stands among the satellites of the one above."""
+        assert self._satellite is not None
+        return self._satellite
+
+    def send(self, message: HiveMessage) -> bool:
+        if self._satellite is None or not self.available:
+            return False
+        self._satellite.send(message)
+        return True
+
+    async def start(self, receive: Callable[[HiveMessage], None], lost: Callable[[], None]) -> None:
+        assert self.above is not None
+        self._lost = lost
+        self._satellite = await self.above.join(
+            self._name, client=self.above.add_client(self._name, **self._columns), on_message=receive
+        )
+
+    async def stop(self) -> None:
+        if self._satellite is not None and self._satellite.closed is None:
+            self._satellite.leave()
+
+    def cut(self) -> None:
+        """Lose the connection."""
+        self.satellite.leave()
+        self.satellite.closed = (1006, "")
+        self._lost()
+
+
 class MemoryHive:
     """A hub with a temporary SQLite database and any number of satellites; an async context manager."""
 
     def __init__(
-        self, config: Config | None = None, policies: PolicyChain | None = None, *, identity: HubIdentity | None = None
+        self,
+        config: Config | None = None,
+        policies: PolicyChain | None = None,
+        *,
+        identity: HubIdentity | None = None,
+        parent: MemoryUplink | None = None,
+        clock: FakeClock | None = None,
     ) -> None:
+        """Make a hub. `identity` gives it keys and a site, `parent` a hub above it."""
         self._folder = tempfile.TemporaryDirectory(prefix="memory-hive-")
-        self.clock = FakeClock()
+        self.clock = clock or FakeClock()
+        self.parent = parent
         self.agent = RecordingAgent()
         self.db = ClientDatabase(SQLiteStore(Path(self._folder.name) / "clients.db"))
         self.identity = identity or HubIdentity(f"memory hub {random_secret()}", generate_static_key())
@@ -224,6 +285,7 @@ class MemoryHive:
             workers=InlineWorkers(),
             clocks=Clocks(self.clock, self.clock),
             derive=quick_psk,
+            parent=parent,
         )
 
     async def __aenter__(self) -> MemoryHive:
@@ -248,11 +310,13 @@ class MemoryHive:
         client: Client | None = None,
         password: str | None = None,
         older: Mapping[str, Any] | None = None,
+        on_message: Callable[[HiveMessage], None] | None = None,
         **session: Any,
     ) -> MemorySatellite:
         """Connect a satellite and run the handshake; see its `refused` and `closed` when it fails."""
         row = client or self.add_client(name)
         satellite = MemorySatellite(self, password or row.password or "", session)
+        satellite.on_message = on_message or satellite.on_message
         satellite.older = dict(older or {})
         await self.connect(satellite, row, name)
         return satellite
@@ -279,4 +343,12 @@ class MemoryHive:
             await asyncio.sleep(0)
 
 
-__all__ = ["FakeClock", "InlineWorkers", "MemoryHive", "MemorySatellite", "RecordingAgent", "quick_psk"]
+__all__ = [
+    "FakeClock",
+    "InlineWorkers",
+    "MemoryHive",
+    "MemorySatellite",
+    "MemoryUplink",
+    "RecordingAgent",
+    "quick_psk",
+]

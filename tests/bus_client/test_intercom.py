@@ -101,7 +101,7 @@ ACCEPTANCE: dict[str, tuple[Callable[[], HiveMessage], str | None]] = {
 @pytest.mark.parametrize("case", VECTOR["core_5.3.10a1_acceptance"], ids=lambda case: case["case"])
 def test_a_hub_decides_as_recorded(case: dict[str, Any]) -> None:
     build, sender = ACCEPTANCE[case["case"]]
-    verdict = judge(build(), HUB, HUB_KEY, sender)
+    verdict = judge(build(), HUB, HUB_KEY, [sender] if sender else [])
     assert (verdict.fate is not Fate.FORWARDED) == case["consumed"]
     assert [kind for kind, _ in case["dispatched"]] == [m.msg_type for m in (verdict.message,) if m]
     for kind, bus_type in case["dispatched"]:
@@ -114,12 +114,12 @@ def test_what_opens_to_no_message_is_dropped_or_left_to_others() -> None:
     for inner in ('{"a": 1}', "no json", "[]"):
         payload = hybrid_encrypt(HUB, inner, SENDER_KEY)
         unaddressed = HiveMessage("intercom", payload)
-        assert judge(unaddressed, HUB, HUB_KEY, SENDER) == Verdict(Fate.FORWARDED)
-    assert judge(HiveMessage("intercom", payload, target_pubkey=HUB), HUB, HUB_KEY, SENDER) == Verdict(Fate.DROPPED)
+        assert judge(unaddressed, HUB, HUB_KEY, [SENDER]) == Verdict(Fate.FORWARDED)
+    assert judge(HiveMessage("intercom", payload, target_pubkey=HUB), HUB, HUB_KEY, [SENDER]) == Verdict(Fate.DROPPED)
 
 
 def test_the_space_around_a_target_does_not_matter() -> None:
-    assert judge(sealed(target=f"{HUB}\n"), HUB, HUB_KEY, SENDER).fate is Fate.DISPATCHED
+    assert judge(sealed(target=f"{HUB}\n"), HUB, HUB_KEY, [SENDER]).fate is Fate.DISPATCHED
 
 
 # --- ours ---------------------------------------------------------------------------------------------------

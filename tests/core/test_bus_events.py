@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from hivemind_bus_client.message import Message
 from hivemind_core import bus_events
-from hivemind_core.routing import Deny
+from hivemind_core.actions import Deny
 
 
 def test_a_fingerprint_is_short_stable_and_not_the_key() -> None:

@@ -84,6 +84,26 @@ async def backend_unavailable(folder: Path) -> Message:
     return await denied_by_hub(folder, speech(), agent=False)
 
 
+class NobodyAbove:
+    """A hub above that is never there."""
+
+    available, node_id = False, ""
+
+    def send(self, message: HiveMessage) -> bool:
+        return False
+
+    async def start(self, receive: Callable[[HiveMessage], None], lost: Callable[[], None]) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+
+async def upstream_unavailable(folder: Path) -> Message:
+    message = HiveMessage(HiveMessageType.ESCALATE, speech())
+    return await denied_by_hub(folder, message, parts={"parent": NobodyAbove()})
+
+
 async def policy_error(folder: Path) -> Message:
     return await denied_by_hub(folder, speech(), policies=PolicyChain([Entry("failing", Failing())]))
 
@@ -134,6 +154,7 @@ DRIVES: dict[str, Callable[[Path], Awaitable[Message]]] = {
         too_many_sessions,
         no_binary_handler,
         backend_unavailable,
+        upstream_unavailable,
         policy_error,
         policy_chain_unavailable,
     )

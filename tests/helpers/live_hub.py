@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +49,7 @@ class LiveHub:
         *,
         policies: PolicyChain | None = None,
         derive: Callable[[str, str], bytes] = derive_once,
+        parts: Mapping[str, Any] | None = None,
         **config: Any,
     ) -> None:
         self.home = Home(folder)
@@ -62,6 +63,7 @@ class LiveHub:
         )
         self._policies = policies
         self._derive = derive
+        self._parts = dict(parts or {})
         self.hub: Hub
         self.service: Service
         self.port = 0
@@ -77,7 +79,8 @@ class LiveHub:
         clocks = Clocks(lambda: time.monotonic() + self.ahead_s)
         db = ClientDatabase(SQLiteStore(self.database))
         config, policies = self.config, self._policies
-        self.hub = Hub(config, self.identity, db, self.agent, policies, clocks=clocks, derive=self._derive)
+        parts = {"clocks": clocks, "derive": self._derive, **self._parts}
+        self.hub = Hub(config, self.identity, db, self.agent, policies, **parts)
         transport = WebSocketTransport(self.hub, replace(config.websocket, port=self.port))
         self.service = Service(self.hub, [transport])
         await self.service.start()

@@ -10,9 +10,9 @@ import json
 
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType
 from hivemind_core import service
+from hivemind_core.actions import ToBinary
 from hivemind_core.hub import Hub
 from hivemind_core.peers import Peer
-from hivemind_core.routing import ToBinary
 from hivemind_core.scripts import hmcore_cmds
 
 

@@ -1,0 +1,162 @@
+"""What a message makes the hub do: the values that `routing` returns and the hub carries out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from hivemind_bus_client.denials import told
+from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
+
+from .clients import Client
+
+PARENT = "<parent>"
+"""The hub above, where a message comes from or goes to; no peer id is like this."""
+AGENT = "<agent>"
+"""The agent's bus, where somebody asked for a message to be sent."""
+
+
+class Origin(NamedTuple):
+    """Where a message comes from."""
+
+    id: str
+    """A peer id, `PARENT` or `AGENT`."""
+    client: Client | None = None
+    """Whose rights count; None: no client's."""
+
+
+class Here(NamedTuple):
+    """This hub, as far as routing must know it."""
+
+    node_id: str
+    site_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Register:
+    """Enter the sender under what its HELLO announces."""
+
+    session: dict[str, Any]
+    site_id: str | None
+    pubkey: str | None
+
+
+@dataclass(frozen=True)
+class ToAgent:
+    """Offer a message to the policies and, if they allow it, to the agent."""
+
+    message: Message
+    verb: str = HiveMessageType.BUS.value
+    """What it came in."""
+    author: str = ""
+    """The public key (PEM) its author proved to have."""
+
+
+@dataclass(frozen=True)
+class ToBinary:
+    """Offer binary data to the policies and, if they allow it, to the binary handler."""
+
+    data: bytes
+    bin_type: int
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Deny:
+    """Tell the sender that a message went nowhere, and why (docs/protocol.md 11.2). The connection stays."""
+
+    denied_type: str
+    code: str
+    reason: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Kick:
+    """Close the connection: its client may not use this verb (docs/protocol.md 12)."""
+
+    verb: str
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Show a message of a satellite's own bus to whoever watches."""
+
+    message: Message
+
+
+@dataclass(frozen=True)
+class Relay:
+    """Pass a message on: to every registered peer but the sender, to the hub above, or both."""
+
+    message: HiveMessage
+    down: bool = False
+    up: bool = False
+
+
+@dataclass(frozen=True)
+class Unseal:
+    """Open an INTERCOM, if it is for this hub, and act on what is in it; else do something else."""
+
+    intercom: HiveMessage
+    sources: tuple[str, ...] = ()
+    """Whom it passed on its way, as far as that is told."""
+    otherwise: tuple[Relay, ...] = ()
+
+
+@dataclass(frozen=True)
+class Flood:
+    """Note a PING, answer it once, and pass it on (docs/protocol.md 13.1)."""
+
+    ping: dict[str, Any]
+    relayed: HiveMessage
+    direct: bool
+    """It comes from the node that it speaks of, or says so."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Put a question to the agent, and pass it on (docs/protocol.md 13.2, 13.3)."""
+
+    kind: HiveMessageType
+    inner: HiveMessage
+    relayed: HiveMessage
+    """As it is passed on; its metadata still has to name query and originator."""
+    looped: bool = False
+
+    @property
+    def query_id(self) -> str:
+        """The id that the asker gave; empty where it gave none."""
+        return text(self.relayed.metadata.get("query_id"))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Pass an answer back to whoever asked."""
+
+    message: HiveMessage
+
+
+@dataclass(frozen=True)
+class Mail:
+    """Serve a request to the mailbox (docs/protocol.md 15)."""
+
+    body: dict[str, Any]
+
+
+Action = Register | ToAgent | ToBinary | Deny | Kick | Shared | Relay | Unseal | Flood | Ask | Answer | Mail
+
+
+def text(value: object) -> str:
+    """Return a text as it is, and anything else as an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def malformed(denied_type: str, why: str) -> Deny:
+    """Refuse a payload whose shape is wrong."""
+    return denied("malformed_payload", denied_type, why)
+
+
+def denied(code: str, denied_type: str, detail: str = "") -> Deny:
+    """Deny a message for one of the reasons in `refusals.DENIALS`."""
+    return Deny(denied_type, code, told(code, denied_type, detail=detail))

@@ -1,0 +1,134 @@
+"""What the hub hears on the agent's bus: answers to hand out, and requests to send something (docs/hub.md)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import uuid4
+
+from hivemind_bus_client.message import ROUTED_TYPES, HiveMessage, HiveMessageType, Message
+
+from . import bus_events, routing, sessions
+from .actions import AGENT, PARENT, text
+from .agents import Agent
+from .bus_frames import Twins
+from .mesh import Mesh
+from .peers import Peer, Registry
+
+log = logging.getLogger(__name__)
+
+_QUESTIONS = (HiveMessageType.QUERY, HiveMessageType.CASCADE)
+_TO_ALL = (HiveMessageType.BROADCAST, HiveMessageType.PROPAGATE)
+_SENDABLE = frozenset({*ROUTED_TYPES, HiveMessageType.BUS, HiveMessageType.INTERCOM, HiveMessageType.PING})
+_UPWARD = _SENDABLE - {HiveMessageType.BROADCAST}
+NOT_JOINED = "This hub has joined no other hub, or that one is not connected"
+
+
+class AgentSide:
+    """Takes every message of the agent's bus."""
+
+    def __init__(
+        self,
+        peers: Registry,
+        agent: Agent,
+        mesh: Mesh,
+        send: Callable[[Peer, HiveMessage], None],
+        is_ready: Callable[[], bool],
+    ) -> None:
+        self._peers = peers
+        self._agent = agent
+        self._mesh = mesh
+        self._send = send
+        self._is_ready = is_ready
+        self._twins = Twins()
+        self._requests: dict[str, Callable[[Message], None]] = {
+            "hive.send.downstream": self._send_downstream,
+            "hive.send.upstream": self._send_upstream,
+            "mycroft.HiveMind.is_alive": self._status,
+            "mycroft.HiveMind.is_ready": self._status,
+            "mycroft.HiveMind.all_loaded": self._status,
+        }
+
+    def deliver(self, message: Message) -> None:
+        """Take a message; one addressed to a satellite goes to it."""
+        if self._mesh.questions.hears(message):
+            return
+        request = self._requests.get(message.msg_type)
+        if request is not None:
+            request(message)
+        wanted = routing.addressees(message.context)
+        if not wanted:
+            return
+        source = message.context.get("source")
+        if isinstance(source, str) and self._peers.get(source) is not None:
+            return  # a satellite's request on its way to the agent
+        peers = [peer for peer_id in wanted if (peer := self._peers.get(peer_id)) is not None]
+        if peers and not self._twins.repeats(message):
+            for peer in peers:
+                self._reply(peer, message)
+
+    def _reply(self, peer: Peer, message: Message) -> None:
+        # Its own namespace comes off even where it is an admin by now: the question was asked before.
+        context = sessions.outbound({**message.context, "source": "hive"}, peer.namespace)
+        body = {"type": message.msg_type, "data": message.data, "context": context}
+        self._send(peer, HiveMessage(HiveMessageType.BUS, body, source_peer=peer.peer_id))
+
+    # requests
+
+    def _send_downstream(self, message: Message) -> None:
+        """Serve ``hive.send.downstream``: a message to one satellite, or to all of them."""
+        wanted, peer_id = message.data.get("msg_type"), message.data.get("peer")
+        if wanted == HiveMessageType.ESCALATE:
+            return  # it only goes up
+        found = _requested(message.data, _SENDABLE)
+        if isinstance(found, str):
+            self._refuse(message, found, peer_id)
+        elif wanted in _TO_ALL:
+            self._mesh.post.to_all(found)
+        elif peer_id is not None and not self._ask_or_send(found, text(peer_id)):
+            self._agent.emit(bus_events.send_error(message.context, peer_id))
+
+    def _send_upstream(self, message: Message) -> None:
+        """Serve ``hive.send.upstream``: a message to the hub above."""
+        if message.data.get("msg_type") == HiveMessageType.BROADCAST:
+            return  # it only goes down
+        found = _requested(message.data, _UPWARD)
+        if isinstance(found, str):
+            self._refuse(message, found, None)
+        elif not self._ask_or_send(found, PARENT):
+            self._agent.emit(bus_events.send_failed(message.context, NOT_JOINED))
+
+    def _ask_or_send(self, message: HiveMessage, receiver: str) -> bool:
+        if message.msg_type in _QUESTIONS:
+            return self._mesh.questions.ask(receiver, message)
+        return self._mesh.post.to(receiver, message)
+
+    def _refuse(self, message: Message, why: str, peer_id: object) -> None:
+        log.warning("%s: %s", message.msg_type, why)
+        self._agent.emit(bus_events.send_failed(message.context, why, peer_id))
+
+    def _status(self, message: Message) -> None:
+        self._agent.emit(bus_events.status(message, self._is_ready()))
+
+
+def _requested(data: Mapping[str, Any], sendable: frozenset[HiveMessageType]) -> HiveMessage | str:
+    """Return the message that somebody on the agent's bus asks to send, or what is wrong with it."""
+    kind, payload, site_id = data.get("msg_type"), data.get("payload"), data.get("site_id")
+    if kind not in sendable:
+        return f"messages of the type {kind!r} cannot be sent"
+    if kind == HiveMessageType.BUS and isinstance(problem := routing.bus_message(payload), str):
+        return f"the payload is no bus message: {problem}"
+    frame = {"msg_type": str(getattr(kind, "value", kind)), "payload": payload, "target_site_id": site_id}
+    if kind in _QUESTIONS:
+        frame["metadata"] = {"query_id": str(uuid4()), "originator_peer": AGENT}
+    try:
+        message = HiveMessage.from_wire(frame)
+        if kind in ROUTED_TYPES:
+            message.payload  # noqa: B018 - built now, so that what is wrong with it is told here
+    except ValueError as error:
+        return f"the payload cannot be sent: {error}"
+    return message
+
+
+__all__ = ["AgentSide"]

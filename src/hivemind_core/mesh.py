@@ -1,0 +1,208 @@
+"""Carries out what routing says of messages that travel: passing on, questions and answers, floods, sealed messages.
+
+It asks the pure modules (`floods`, `authors`, `echoes`, `intercom`), leaves questions to `questions`, and sends by
+`posting`. All of it runs on the hub's loop; only RSA work leaves it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from hivemind_bus_client.flood_cache import FloodIdCache
+from hivemind_bus_client.intercom import Fate, Verdict, fingerprint, judge
+from hivemind_bus_client.link import Refused
+from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
+
+from . import bus_events, routing
+from .actions import (
+    PARENT,
+    Action,
+    Answer,
+    Ask,
+    Deny,
+    Flood,
+    Here,
+    Kick,
+    Mail,
+    Origin,
+    Relay,
+    Shared,
+    ToAgent,
+    Unseal,
+    text,
+)
+from .authors import Authors
+from .echoes import ECHOING, Echoes
+from .floods import Floods, Heard
+from .posting import Post
+from .questions import Questions
+from .roles import DEFAULT_ROLE, ROLES
+from .surroundings import Surroundings
+from .workers import Busy
+
+log = logging.getLogger(__name__)
+
+FROM_ABOVE = frozenset({*ROLES[DEFAULT_ROLE].types, "speak"})
+"""What a PROPAGATE that came from the hub above may bring to the agent of its site. Whoever may propagate up there is
+nobody that this hub knows."""
+
+
+class Mesh:
+    """See the module. Senders and receivers are named by peer id, `PARENT` or `AGENT`."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self.here = Here(around.identity.node_id, around.identity.site_id)
+        self.on_shared_bus: Callable[[str, Message], None] | None = None
+        """Called with the peer id of a satellite and a message of its own bus, as SHARED_BUS brings it."""
+        self.post = Post(around)
+        self.questions = Questions(around, self.post)
+        self._floods = Floods()
+        self._echoes = Echoes()
+        self._authors = Authors(around.identity.trusted_keys, around.peers)
+        self._opened = FloodIdCache()
+        self._carry_out: dict[type, Callable[[str, Any], None]] = {
+            Relay: self.post.relay,
+            Unseal: self._unseal,
+            Flood: self._flood,
+            Ask: self.questions.take,
+            Answer: self.questions.answered,
+            Mail: self._mail,
+            Kick: self._kick,
+            Shared: self._shared,
+            Deny: self.post.deny,
+        }
+
+    def carry_out(self, sender: str, action: Action) -> None:
+        """Do what routing says."""
+        self._carry_out[type(action)](sender, action)
+
+    def is_echo(self, sender: str, message: HiveMessage) -> bool:
+        """Tell whether a message has come before by another way; ask once for each."""
+        return message.msg_type in ECHOING and self._echoes.is_echo(message, sender)
+
+    # fan-out
+
+    def _kick(self, sender: str, action: Kick) -> None:
+        peer = self._around.peers.get(sender)
+        if peer is not None:
+            self._around.end(peer, Refused("not_permitted", f"{action.verb.upper()} is not allowed for this client"))
+
+    def _shared(self, sender: str, action: Shared) -> None:
+        if self.on_shared_bus is not None:
+            self.on_shared_bus(sender, action.message)
+
+    def _mail(self, sender: str, action: Mail) -> None:
+        self._around.spawn(self._serve_mail(sender, action.body))
+
+    async def _serve_mail(self, sender: str, body: dict[str, Any]) -> None:
+        peer, mailbox = self._around.peers.get(sender), self._around.mailbox
+        if peer is None:
+            return
+        if mailbox is None:
+            reply = {"status": "error", "reason": "not_a_rendezvous_node", "mailbox_node": self.here.node_id}
+        else:
+            reply = await mailbox.handle(peer.client.api_key, body, self._around.wall())
+        self.post.to(peer.peer_id, HiveMessage(HiveMessageType.RENDEZVOUS, reply))
+
+    # the hub above
+
+    def from_parent(self, message: HiveMessage) -> None:
+        """Take a message from the hub above."""
+        if self.is_echo(PARENT, message):
+            return
+        for action in routing.route(message, Origin(PARENT), self.here):
+            if isinstance(action, ToAgent):
+                self._from_above(action)
+            else:
+                self.carry_out(PARENT, action)
+
+    def _from_above(self, action: ToAgent) -> None:
+        if action.verb == HiveMessageType.PROPAGATE and action.message.msg_type not in FROM_ABOVE:
+            log.info("a PROPAGATE from above brings %.100r, which is not let through", action.message.msg_type)
+            return
+        self.post.emit_from_above(action.message)
+
+    # floods
+
+    def _flood(self, sender: str, action: Flood) -> None:
+        ping, peer = action.ping, self._around.peers.get(sender)
+        flood_id, node = text(ping.get("flood_id")), text(ping.get("peer"))
+        if not node or (peer is not None and action.direct and not self._authors.may_claim(peer, ping)):
+            return
+        heard = self._floods.hear(flood_id, node, sender, self._around.monotonic())
+        if heard == Heard.KNOWN:
+            return
+        self._authors.note(node, text(ping.get("public_key")))
+        self._around.agent.emit(bus_events.pinged(ping))
+        if heard == Heard.BEGINS:
+            self._floods.hear(flood_id, self.here.node_id, sender, self._around.monotonic())
+            self.post.to(sender, self._own_ping(flood_id))
+            self.post.relay(sender, Relay(action.relayed, down=True, up=sender != PARENT))
+        elif self._floods.origin(flood_id) != sender:
+            self.post.to(self._floods.origin(flood_id), action.relayed)
+
+    def _own_ping(self, flood_id: str) -> HiveMessage:
+        body = {
+            "flood_id": flood_id,
+            "peer": self.here.node_id,
+            "site_id": self.here.site_id,
+            "timestamp": self._around.wall(),
+            "public_key": self.here.node_id,
+        }
+        return HiveMessage(HiveMessageType.PROPAGATE, HiveMessage(HiveMessageType.PING, body))
+
+    # sealed messages
+
+    def _unseal(self, sender: str, action: Unseal) -> None:
+        target, rsa_key = action.intercom.target_public_key, self._around.identity.rsa_key
+        if rsa_key is None or (target and target.strip() != self.here.node_id.strip()):
+            self._relay_all(sender, action)
+        else:
+            self._around.spawn(self._open(sender, action, rsa_key))
+
+    def _relay_all(self, sender: str, action: Unseal) -> None:
+        for relay in action.otherwise:
+            self.post.relay(sender, relay)
+
+    async def _open(self, sender: str, action: Unseal, rsa_key: str) -> None:
+        intercom, peer = action.intercom, self._around.peers.get(sender)
+        keys = self._authors.keys(peer, [*action.sources, *self._parent_id(sender)])
+        try:
+            verdict = await self._around.workers.derive(lambda: judge(intercom, self.here.node_id, rsa_key, keys))
+        except Busy:
+            log.warning("an INTERCOM of %s is dropped: too many are waiting to be opened", sender)
+            return
+        if verdict.fate == Fate.FORWARDED:
+            self._relay_all(sender, action)
+        elif verdict.fate == Fate.DROPPED or verdict.message is None:
+            log.info("an INTERCOM of %s is dropped: it is not signed by anybody known here", sender)
+        elif not self._opened.check(fingerprint(intercom.body)):
+            self._act_on(sender, verdict)
+
+    def _parent_id(self, sender: str) -> list[str]:
+        return [self._around.parent.node_id] if sender == PARENT and self._around.parent is not None else []
+
+    def _act_on(self, sender: str, verdict: Verdict) -> None:
+        """Do what a sealed message says, as if its bearer had sent it: the bearer's rights count."""
+        assert verdict.message is not None
+        peer = self._around.peers.get(sender)
+        if sender == PARENT:
+            self.from_parent(verdict.message)
+        elif peer is not None:
+            actions = routing.route(verdict.message, Origin(sender, peer.client), self.here)
+            self._around.carry_out(peer, [_by(action, verdict.author) for action in actions])
+
+    # those who leave
+
+    def gone(self, peer_id: str) -> None:
+        """Forget what only concerns a connection that ended, or has another peer id now."""
+        self.questions.gone(peer_id)
+        self._floods.gone(peer_id)
+
+
+def _by(action: Action, author: str) -> Action:
+    return replace(action, author=author) if isinstance(action, ToAgent) else action

@@ -1,0 +1,182 @@
+"""Who asked what: the ways back of QUERY and CASCADE (docs/protocol.md 13.2, 13.3).
+
+Pure; times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+from hivemind_bus_client.answers import QUERY_STREAM_END, QUERY_TIMEOUT
+from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
+
+MAX_CHOICES = 256
+
+
+class Opening(Enum):
+    """What a question is to this hub."""
+
+    NEW = auto()
+    AGAIN = auto()
+    """Its asker has asked it before, and gets the answers."""
+    LOOP = auto()
+    """Somebody else has asked it: it came round another way, or is an attempt to get another's answers."""
+
+
+@dataclass
+class _Open:
+    asker: str
+    kind: HiveMessageType
+    until: float
+    passed: set[str] = field(default_factory=set)
+
+
+class WaysBack:
+    """Remembers for each open question who asked it, for so long, so many in all and of each asker."""
+
+    def __init__(self, ttl_s: float = 300.0, most: int = 4096, most_each: int = 256) -> None:
+        self._ttl_s = ttl_s
+        self._most = most
+        self._most_each = most_each
+        self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._of_asker: Counter[str] = Counter()
+
+    def open(self, query_id: str, asker: str, kind: HiveMessageType, now: float) -> Opening:
+        """Note a question; the first asker of an id keeps it until it is answered or forgotten."""
+        known = self._known(query_id, now)
+        if known is not None and known.asker != asker:
+            return Opening.LOOP
+        self.done(query_id)
+        self._make_room(asker)
+        self._open[query_id] = _Open(asker, kind, now + self._ttl_s)
+        self._of_asker[asker] += 1
+        return Opening.NEW if known is None else Opening.AGAIN
+
+    def _make_room(self, asker: str) -> None:
+        """Forget the oldest: of the same asker where it has too many, or where all together have."""
+        if self._of_asker[asker] >= self._most_each:
+            self.done(next(key for key, value in self._open.items() if value.asker == asker))
+        elif len(self._open) >= self._most:
+            greediest = self._of_asker.most_common(1)[0][0]
+            self.done(next(key for key, value in self._open.items() if value.asker == greediest))
+
+    def _known(self, query_id: str, now: float) -> _Open | None:
+        known = self._open.get(query_id)
+        return known if known is not None and known.until > now else None
+
+    def asker_of(self, query_id: str, now: float) -> str | None:
+        """Return who gets the answers; None where nobody waits for any."""
+        known = self._known(query_id, now)
+        return known.asker if known is not None else None
+
+    def passed(self, query_id: str, to: Iterable[str]) -> None:
+        """Note who has been asked now; of a QUERY nobody else may answer."""
+        known = self._open.get(query_id)
+        if known is not None:
+            known.passed = set(to)
+
+    def waiting_for(self, responder: str) -> list[str]:
+        """Return the QUERYs that wait for an answer of this one."""
+        return [
+            query_id
+            for query_id, known in self._open.items()
+            if known.kind == HiveMessageType.QUERY and responder in known.passed
+        ]
+
+    def may_answer(self, query_id: str, responder: str, now: float) -> bool:
+        """Tell whether an answer is taken: of whom a QUERY was passed to, to a CASCADE of anybody but its asker."""
+        known = self._known(query_id, now)
+        if known is None or known.asker == responder:
+            return False
+        return known.kind == HiveMessageType.CASCADE or responder in known.passed
+
+    def done(self, query_id: str) -> None:
+        """Forget a question; its id is as new afterwards."""
+        known = self._open.pop(query_id, None)
+        if known is None:
+            return
+        self._of_asker[known.asker] -= 1
+        if not self._of_asker[known.asker]:
+            del self._of_asker[known.asker]
+
+    def gone(self, asker: str) -> None:
+        """Forget what an asker has asked: it has left."""
+        if self._of_asker[asker]:
+            for query_id in [key for key, value in self._open.items() if value.asker == asker]:
+                self.done(query_id)
+
+    def tick(self, now: float) -> None:
+        """Forget what is too old; the oldest are the first."""
+        while self._open and next(iter(self._open.values())).until <= now:
+            self.done(next(iter(self._open)))
+
+
+# --- choosing -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CascadeResponse:
+    """One answer to a CASCADE."""
+
+    responder: str
+    """The node that answered, as it names itself."""
+    message: HiveMessage
+
+
+Select = Callable[[str, list[CascadeResponse]], "Message | None"]
+
+
+class CascadeChoice:
+    """Lets whoever embeds the hub choose among the answers to the CASCADEs of its satellites."""
+
+    def __init__(self, most: int = MAX_CHOICES) -> None:
+        self.select: Select | None = None
+        """Called with the id of the query and all answers so far, after each; what it returns ends the collection and
+        goes onto the agent's bus. Without one, every answer goes to the satellite that asked."""
+        self._most = most
+        self._collected: OrderedDict[str, list[CascadeResponse]] = OrderedDict()
+
+    def add(self, query_id: str, response: HiveMessage) -> Message | None:
+        """Take an answer; return the message that was chosen, if one was."""
+        if self.select is None:
+            return None
+        collected = self._collected.setdefault(query_id, [])
+        if len(self._collected) > self._most:
+            self._collected.popitem(last=False)
+        responder = response.metadata.get("responder_peer")
+        collected.append(CascadeResponse(responder if isinstance(responder, str) else "", response))
+        chosen = self.select(query_id, list(collected))
+        if chosen is not None:
+            self._collected.pop(query_id, None)
+        return chosen
+
+
+# --- answers of this hub ------------------------------------------------------------------------------------
+
+
+def chunk(query_id: str, utterance: str, lang: str) -> Message:
+    """Return a part of an answer."""
+    return Message("speak", {"utterance": utterance, "lang": lang}, {"query_id": query_id})
+
+
+def complete() -> Message:
+    """Return what says that there is nothing more to come."""
+    return Message(QUERY_STREAM_END)
+
+
+def unanswered(query_id: str, why: str) -> Message:
+    """Return what says that there is no answer: ``no_answer``, or ``upstream_unavailable``."""
+    return Message(QUERY_TIMEOUT, {"query_id": query_id, "error": why})
+
+
+def response(question: HiveMessage, node_id: str, answer: Message) -> HiveMessage:
+    """Return an answer of this hub as it goes back to whoever asked, by the way that the question came."""
+    named: dict[str, Any] = {key: question.metadata.get(key) for key in ("query_id", "originator_peer")}
+    metadata = {**named, "responder_peer": node_id, "is_response": True}
+    return HiveMessage(
+        question.msg_type, HiveMessage(HiveMessageType.BUS, answer), route=question.route, metadata=metadata
+    )

@@ -1,0 +1,208 @@
+"""QUERY and CASCADE at the hub: the agent is asked, the question goes on, the answers go back (docs/protocol.md 13)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import uuid4
+
+from hivemind_bus_client.answers import QUERY_STREAM_END, QUERY_TIMEOUT, inner_topic
+from hivemind_bus_client.bus_context import Speaker, localise
+from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
+
+from . import bus_events, routing, sessions
+from .actions import AGENT, PARENT, Answer, Ask, Deny, Relay, denied, malformed, text
+from .asking import Asking, Finished, Said
+from .bus_frames import problem_with
+from .posting import Post
+from .queries import CascadeChoice, Opening, WaysBack, chunk, complete, response, unanswered
+from .surroundings import Surroundings
+
+log = logging.getLogger(__name__)
+
+UTTERANCES = ("recognizer_loop:utterance", "ovos.utterance.handle")
+"""What a QUERY or a CASCADE may ask the agent."""
+_QUERY, _CASCADE = HiveMessageType.QUERY, HiveMessageType.CASCADE
+
+
+class Questions:
+    """The questions that are open at this hub."""
+
+    def __init__(self, around: Surroundings, post: Post) -> None:
+        self.choice = CascadeChoice()
+        """Lets an embedder choose among the answers to a CASCADE."""
+        self._around = around
+        self._post = post
+        self._node_id = around.identity.node_id
+        self._ways = WaysBack()
+        self._asking = Asking()
+        self._asked: dict[str, Ask] = {}
+        """Questions that are open, as they are passed on."""
+
+    def take(self, sender: str, action: Ask) -> None:
+        """Take a question from somebody."""
+        around, now = self._around, self._around.monotonic()
+        question = self._question(sender, action)
+        if isinstance(question, Deny):
+            self._post.deny(sender, question)
+            return
+        query_id = action.query_id or str(uuid4())
+        if action.looped or self._ways.open(query_id, sender, action.kind, now) == Opening.LOOP:
+            return
+        originator = text(action.relayed.metadata.get("originator_peer")) or sender
+        named = {**action.relayed.metadata, "query_id": query_id, "originator_peer": originator}
+        action = replace(action, relayed=action.relayed.forward(metadata=named))
+        self._asked[query_id] = action
+        around.agent.emit(bus_events.asked(action.kind, query_id, originator, sender))
+        if action.kind == _CASCADE:
+            self._post.relay(sender, Relay(action.relayed, down=True, up=sender != PARENT))
+        asked = None
+        if question is not None:
+            asked = self._asking.ask(query_id, sender, action.kind, question, now)
+        if (asked is None or not around.agent.emit(asked)) and action.kind == _QUERY:
+            self._pass_on(sender, action)
+
+    def _question(self, sender: str, action: Ask) -> Message | Deny | None:
+        """Return what the agent is to be asked, as the policies let it through; None where that is nothing."""
+        if action.inner.msg_type != HiveMessageType.BUS or inner_topic_of(action.inner) not in UTTERANCES:
+            return None
+        message, peer = routing.own_copy(action.inner), self._around.peers.get(sender)
+        if sender == PARENT:
+            return _namespaced(localise(message, Speaker("", "", "")))
+        if peer is None:
+            return None
+        stamped = sessions.stamped(message, peer.peer_id, peer.session, peer.session_prefix)
+        problem = problem_with(stamped)
+        if problem is not None:
+            return malformed(action.kind.value, problem)
+        verdict = self._around.policies.review(stamped, peer.client)
+        if not verdict.allowed:
+            return Deny(stamped.msg_type, verdict.code, verdict.reason, dict(verdict.data))
+        if not self._around.agent.available and not self._post.parent_is_there:
+            return denied("backend_unavailable", action.kind.value)
+        return stamped
+
+    def hears(self, message: Message) -> bool:
+        """Take a message of the agent's bus that belongs to a question; False where it belongs to none."""
+        heard = self._asking.hear(message, self._around.monotonic())
+        if heard is None:
+            return False
+        self._follow(heard)
+        return True
+
+    def tick(self) -> None:
+        """To be called about once a second."""
+        now = self._around.monotonic()
+        self._follow(self._asking.tick(now))
+        self._ways.tick(now)
+        self._asked = {key: ask for key, ask in self._asked.items() if self._ways.asker_of(key, now)}
+
+    def agent_lost(self) -> None:
+        """Give up what the agent was asked: it is not connected any more."""
+        self._follow(self._asking.unavailable())
+
+    def _follow(self, events: Sequence[Said | Finished]) -> None:
+        for event in events:
+            if isinstance(event, Said):
+                self._said(event)
+            else:
+                self._finished(event)
+
+    def _said(self, event: Said) -> None:
+        question = event.question
+        self._respond(question.query_id, chunk(question.query_id, event.utterance, event.lang))
+
+    def _finished(self, event: Finished) -> None:
+        question = event.question
+        action = self._asked.get(question.query_id)
+        if event.said:
+            self._respond(question.query_id, complete())
+        elif question.kind == _QUERY and action is not None:
+            self._pass_on(question.asker, action)
+
+    def _pass_on(self, sender: str, action: Ask) -> None:
+        """Ask the next, since nobody here had an answer to a QUERY: the hub above, or everybody below."""
+        query_id, onward = action.query_id, action.relayed
+        if sender != PARENT and self._post.has_parent:
+            if self._post.to(PARENT, onward):
+                self._ways.passed(query_id, [PARENT])
+            else:
+                self._unanswered(query_id, "upstream_unavailable")
+            return
+        asked = self._post.to_all(onward) if sender == PARENT else []
+        if asked:
+            self._ways.passed(query_id, asked)
+        else:
+            self._unanswered(query_id, "no_answer")
+
+    def _unanswered(self, query_id: str, why: str) -> None:
+        self._respond(query_id, unanswered(query_id, why))
+
+    def ask(self, receiver: str, message: HiveMessage) -> bool:
+        """Ask a question for somebody on the agent's bus, where the answers go; False if the receiver is not there."""
+        query_id = text(message.metadata.get("query_id"))
+        self._ways.open(query_id, AGENT, HiveMessageType(message.msg_type), self._around.monotonic())
+        if not self._post.to(receiver, message):
+            self._ways.done(query_id)
+            return False
+        self._ways.passed(query_id, [receiver])
+        return True
+
+    # answers
+
+    def _respond(self, query_id: str, message: Message) -> None:
+        """Send an answer of this hub's own."""
+        asker, asked = self._ways.asker_of(query_id, self._around.monotonic()), self._asked.get(query_id)
+        if asker is not None and asked is not None:
+            self._hand_over(asker, query_id, response(asked.relayed, self._node_id, message))
+
+    def answered(self, sender: str, action: Answer) -> None:
+        """Take an answer from somebody."""
+        message, now = action.message, self._around.monotonic()
+        query_id = text(message.metadata.get("query_id"))
+        asker = self._ways.asker_of(query_id, now)
+        if asker is None or not self._ways.may_answer(query_id, sender, now):
+            log.debug("%s answers what it was not asked", sender)
+            return
+        if message.msg_type == _QUERY:
+            self._ways.passed(query_id, [sender])  # the first to answer wins
+        self._hand_over(asker, query_id, message.forward(node=None, source_peer=None, target_peers=[]))
+
+    def _hand_over(self, asker: str, query_id: str, answer: HiveMessage) -> None:
+        if answer.msg_type == _CASCADE and asker != PARENT and self.choice.select is not None:
+            if inner_topic(answer) == QUERY_STREAM_END:
+                return
+            chosen = self.choice.add(query_id, answer)
+            if chosen is not None:
+                self._around.agent.emit(chosen)
+            return
+        self._post.to(asker, answer)
+        if answer.msg_type == _QUERY and inner_topic(answer) in (QUERY_STREAM_END, QUERY_TIMEOUT):
+            self._ways.done(query_id)
+            self._asked.pop(query_id, None)
+
+    # those who leave
+
+    def parent_lost(self) -> None:
+        """Tell those who wait for the hub above that it is gone."""
+        for query_id in self._ways.waiting_for(PARENT):
+            self._unanswered(query_id, "upstream_unavailable")
+
+    def gone(self, peer_id: str) -> None:
+        """Forget what a connection asked that ended."""
+        self._asking.forget(peer_id)
+        self._ways.gone(peer_id)
+
+
+def inner_topic_of(inner: HiveMessage) -> str:
+    """Return the type of the bus message in a BUS message."""
+    return text(inner.body.get("type"))
+
+
+def _namespaced(message: Message) -> Message:
+    """Keep a session of the hub above apart from those here."""
+    session = message.context.get("session")
+    known = dict(session) if isinstance(session, dict) else {}
+    known["session_id"] = sessions.inbound_id(text(known.get("session_id")) or str(uuid4()), "above")
+    return Message(message.msg_type, message.data, {**message.context, "session": known})
