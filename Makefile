@@ -34,6 +34,8 @@ run: $(VENV)/.installed-run ## Start a hub that answers; prints how to talk to i
 	@exec $(BIN)/hivemind-core listen --agent embedded --quick-start
 
 test: $(VENV)/.installed-dev ## Run every test, the slow suites too
+	@command -v espeak-ng >/dev/null || \
+		echo "There is no espeak-ng here, so nothing that makes speech is tested (on Debian: apt install espeak-ng)."
 	@$(PYTEST)
 
 test-unit: $(VENV)/.installed-dev ## Run the quick tests only

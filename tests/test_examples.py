@@ -6,12 +6,16 @@ import re
 import runpy
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from helpers.hub_process import HOST, HubProcess
-from helpers.processes import Child, Children, Home, free_port, wait_until
+from helpers.processes import Child, ChildError, Children, Home, free_port, wait_until
+from helpers.sound import need_engine, sound
+from hivemind_bus_client.identity import NodeIdentity
 from hivemind_core.policy import Entry, PolicyChain
 from hivemind_core.testing import MemoryHive
 
@@ -32,23 +36,33 @@ class Stage:
         self.hub = HubProcess(folder, BIN / "hivemind-core", free_port())
         self.home: Home = folder.home("user")
 
-    def begin(self, agent: str = "builtin") -> None:
+    def begin(self, agent: str = "builtin", **settings: Any) -> None:
         bus = {"host": HOST, "port": self.hub.bus_port}
-        self.hub.configure({"agent_protocol": {"module": agent, agent: bus}})
+        self.hub.configure({"agent_protocol": {"module": agent, agent: bus}, **settings})
         self.hub.add_client(KEY, PASSWORD, name="example")
         self.hub.start()
         self.client("set-identity", "--key", KEY, "--password", PASSWORD, "--host", HOST, "--port", str(self.hub.port))
 
-    def client(self, command: str, *arguments: str) -> str:
-        return self.children.run(command, [BIN / "hivemind-client", command, *arguments], self.home)
+    def client(self, command: str, *arguments: str, home: Home | None = None) -> str:
+        return self.children.run(command, [BIN / "hivemind-client", command, *arguments], home or self.home)
 
-    def run(self, example: str, *arguments: str) -> str:
+    def run(self, example: str, *arguments: str, home: Home | None = None) -> str:
         """What a program printed that ends by itself."""
-        return self.children.run(example, [sys.executable, EXAMPLES / example, *arguments], self.home)
+        return self.children.run(example, [sys.executable, EXAMPLES / example, *arguments], home or self.home)
 
     def spawn(self, example: str, *arguments: str) -> Child:
         """A program that stays."""
         return self.children.spawn(example, [sys.executable, EXAMPLES / example, *arguments], self.home)
+
+    def another(self, name: str) -> Home:
+        """A second device of the hub, with a file `NAME.pem` of its public key beside the first one's programs."""
+        home = self.children.home(name)
+        self.hub.add_client(name, PASSWORD, name=name)
+        where = ["--host", HOST, "--port", str(self.hub.port)]
+        printed = self.client("set-identity", "--key", name, "--password", PASSWORD, *where, home=home)
+        pem = printed.split("PUBKEY: ")[1].split("identity saved")[0]
+        (self.home.path / f"{name}.pem").write_text(pem, "utf-8")
+        return home
 
 
 @pytest.fixture
@@ -107,6 +121,104 @@ def test_assistant(stage: Stage) -> None:
     bus = f"ws://{HOST}:{stage.hub.bus_port}/core"
     stage.spawn("assistant.py", bus).wait_line("joined")
     assert stage.run("ask.py", "good", "morning") == "You said: good morning\n"
+
+
+def test_tts(stage: Stage) -> None:
+    need_engine()
+    stage.begin(binary_protocol={"module": "speech"})
+    with pytest.raises(ChildError, match="allow-msg speak:synth"):
+        stage.run("tts.py", "none.wav", "not", "yet")
+    assert not (stage.home.path / "none.wav").exists()
+    stage.hub.command("allow-msg", "speak:synth", "1")
+
+    def may_ask() -> bool:
+        with suppress(ChildError):
+            return bool(stage.run("tts.py", "none.wav", "again"))
+        return False
+
+    wait_until(may_ask, 20, "the right to ask")
+    for file, text in (("one.wav", "good morning"), ("two.wav", "the kettle is on and the bread is in the oven")):
+        assert repr(text) in stage.run("tts.py", file, *text.split())
+    one, two = (sound((stage.home.path / file).read_bytes()) for file in ("one.wav", "two.wav"))
+    assert one.is_speech
+    assert two.is_speech
+    assert two.seconds > 2 * one.seconds
+
+
+def test_mailbox(stage: Stage) -> None:
+    stage.begin(rendezvous={"enabled": True})
+    stage.hub.add_client("key-of-the-friend", PASSWORD, name="friend")
+    friend = stage.children.home("friend")
+    reach = ["--key", "key-of-the-friend", "--password", PASSWORD, "--host", HOST, "--port", str(stage.hub.port)]
+    stage.children.run("set-identity", [BIN / "hivemind-client", "set-identity", *reach], friend)
+
+    def at_friends(*arguments: str) -> str:
+        return stage.children.run("mailbox.py", [sys.executable, EXAMPLES / "mailbox.py", *arguments], friend)
+
+    (stage.home.path / "friend.pem").write_text(at_friends("key"), "ascii")
+    (friend.path / "me.pem").write_text(stage.run("mailbox.py", "key"), "ascii")
+    stage.run("mailbox.py", "leave", "key-of-the-friend", "friend.pem", "good", "night")
+    stage.hub.stop()
+    stage.hub.start()
+    assert at_friends("fetch", "me.pem") == "good night\n"
+    assert at_friends("fetch", "me.pem") == ""
+
+
+def test_chat(stage: Stage) -> None:
+    stage.begin()
+    chat = stage.spawn("chat.py")
+    chat.write("what time is it\nwho is connected\n")
+    chat.close_stdin()
+    assert chat.wait_exit() == 0
+    first, second = chat.lines()
+    assert first.startswith("> It is ")
+    assert second == "> One satellite is connected: example."
+
+
+def test_query(stage: Stage) -> None:
+    stage.begin()
+    assert stage.run("query.py").startswith("It is ")
+
+
+def test_query_that_nobody_answers(stage: Stage) -> None:
+    stage.begin("auto")  # an assistant is looked for in vain, and the small one declines what it does not know
+    with pytest.raises(ChildError, match="Nobody has an answer"):
+        stage.run("query.py", "   ")
+
+
+def test_cascade(stage: Stage) -> None:
+    stage.begin()
+    offered, picked = stage.run("cascade.py", "who", "is", "connected").splitlines()
+    assert offered == "offered: One satellite is connected: example."
+    assert picked == "picked: One satellite is connected: example."
+
+
+def test_trust(stage: Stage) -> None:
+    stage.begin()
+    stage.client("set-identity", "--siteid", "hall")
+    friend, stranger = stage.another("friend"), stage.another("stranger")
+    listener = stage.spawn("trust.py", "friend", "friend.pem")
+    listener.wait_line("trusting friend")
+    for home, words in ((stranger, "from a stranger"), (friend, "from a friend")):
+        payload = f'{{"utterance": "{words}"}}'
+        stage.client("propagate", "--siteid", "hall", "--msg", "speak", "--payload", payload, home=home)
+    listener.wait_line("say: ")
+    assert listener.lines() == ["trusting friend", "say: from a friend"]
+
+
+def test_intercom(stage: Stage) -> None:
+    stage.begin()
+    friend, stranger = stage.another("friend"), stage.another("stranger")
+    own = NodeIdentity(stage.home.config / "hivemind" / "_identity.json")
+    own.add_trusted_key("friend", (stage.home.path / "friend.pem").read_text("utf-8"))
+    own.save()
+    listener = stage.spawn("intercom.py")
+    listener.wait_line("listening")
+    for home, words in ((stranger, "let me in"), (friend, "come here")):
+        (home.path / "other.pem").write_text(str(own.public_key), "utf-8")
+        stage.run("intercom.py", "other.pem", *words.split(), home=home)
+    listener.wait_line("friend: ")
+    assert listener.lines() == ["listening", "friend: come here"]
 
 
 def test_memory_hive(stage: Stage) -> None:

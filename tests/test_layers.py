@@ -20,12 +20,13 @@ CORE_PURE = """
     actions asking authors bus_events bus_frames client_metadata clients config_values echoes environment fairness
     floods greeting hops known_keys limits mailbox mailbox_config peers policy proxies queries roles routing
     sessions upstream_config upstream_texts
+    binary.callbacks binary.fitting binary.lines
 """
 PURE_MODULES = {
     *(f"hivemind_bus_client.{name}" for name in BUS_CLIENT_PURE.split()),
     *(f"hivemind_core.{name}" for name in CORE_PURE.split()),
 }
-INTERCHANGEABLE = {f"hivemind_core.{folder}" for folder in ("storage", "transports", "agents")}
+INTERCHANGEABLE = {f"hivemind_core.{folder}" for folder in ("storage", "transports", "agents", "binary")}
 MAY_IMPORT = {  # package -> packages of this project it may import besides itself
     "hivemind_bus_client": set(),
     "hivemind_core": {"hivemind_bus_client"},

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .address import Address, authorization
@@ -18,6 +19,7 @@ from .keyring import Keyring, Keys
 from .reconnect import Ended, Persistence
 from .refusals import HiveMindRefused, Refusal
 from .tasks import end_tasks
+from .wire import MAX_FRAME_BYTES, MAX_LEGACY_FRAME_BYTES, Dial, Polling, Wire
 
 if TYPE_CHECKING:
     import ssl
@@ -50,6 +52,8 @@ class Settings:
     password: str | None = field(default=None, repr=False)
     """For protocols below v3; the keyring derives what v3 needs."""
     crypto_key: str | None = field(default=None, repr=False)
+    polling: Polling = field(default_factory=Polling)
+    """Only for a hub that is spoken to over HTTP."""
 
 
 @dataclass(frozen=True)
@@ -80,21 +84,26 @@ class NotStarted(NotConnected, ValueError):
 
 
 class Driver:
-    """`start` it; then `settled`, `send`, `drop` and `close` may be called in any state."""
+    """`start` it; then `settled`, `send`, `drop` and `close` may be called in any state.
 
-    def __init__(self, settings: Settings, keyring: Keyring, hooks: Hooks) -> None:
+    ``log`` is told of connections made, lost and refused.
+    """
+
+    def __init__(self, settings: Settings, keyring: Keyring, hooks: Hooks, log: logging.Logger = LOG) -> None:
         self.failure: Exception | None = None
         """Why the driver has given up; None while it has not."""
         self.problem: Refusal | None = None
         """What stands in the way at the moment."""
+        self.detail = ""
+        """What the hub or the operating system said of it."""
         self._settings = settings
         self._keyring = keyring
         self._hooks = hooks
+        self._log = log
         self._persistence = Persistence()
         self._connection: Connection | None = None
         self._connected = False
         self._was_connected = False
-        self._detail = ""
         self._key_was_kept = False
         self._tls: ssl.SSLContext | None = None
         self._task: asyncio.Task[None] | None = None
@@ -147,7 +156,7 @@ class Driver:
         """Return what stands in the way and what to do about it, as a person reads it."""
         if self.problem is None:
             return ""
-        detail = f" ({self._detail})" if self._detail and self._detail != self.problem.wire_reason else ""
+        detail = f" ({self.detail})" if self.detail and self.detail != self.problem.wire_reason else ""
         return f"{self.problem.sentence.rstrip('.')}{detail}. {self.problem.cure}"
 
     async def send(self, message: HiveMessage, wait_s: float = 0.0) -> None:
@@ -215,25 +224,26 @@ class Driver:
             self._give_up(error)
 
     async def _attempt(self) -> Ended:
-        from .connection import MAX_FRAME_BYTES, MAX_LEGACY_FRAME_BYTES, Connection, Dial, Reports
+        from .connection import Connection, Reports
 
         settings = self._settings
         keys = await asyncio.to_thread(self._keyring.load, settings.min_version <= RSA_PROTOCOL)
         if settings.address.secure and self._tls is None:
             self._tls = await asyncio.to_thread(_tls_context, settings.allow_self_signed)
-        url = settings.address.url(authorization(settings.useragent, settings.access_key))
         terms = self._terms(keys)
         only_v3 = terms.min_version >= NEWEST_PROTOCOL
         dial = Dial(
-            url,
+            settings.address,
+            authorization(settings.useragent, settings.access_key),
             self._tls,
             settings.keepalive,
             settings.connect_timeout_s,
             MAX_FRAME_BYTES if only_v3 else MAX_LEGACY_FRAME_BYTES,
+            settings.polling,
         )
         reports = Reports(self._derive, self._on_admitted, self._hooks.received)
         self._key_was_kept = False
-        self._connection = Connection(dial, terms, reports)
+        self._connection = Connection(partial(_open_wire, dial), terms, reports)
         ended = await self._connection.run()
         return replace(ended, key_was_kept=self._key_was_kept)
 
@@ -266,8 +276,8 @@ class Driver:
             await asyncio.to_thread(self._keyring.accepted, opened.remote_key)
         self._persistence.admitted()
         self._connected = self._was_connected = True
-        self.problem, self._detail = None, ""
-        LOG.info("connected to %s (v%d %s)", self._settings.address, opened.version, opened.pattern)
+        self.problem, self.detail = None, ""
+        self._log.info("connected to %s (v%d %s)", self._settings.address, opened.version, opened.pattern)
         self._hooks.agreed(opened)
         self._hooks.changed("open", ())
         self._tell_waiting()
@@ -277,14 +287,14 @@ class Driver:
         self._connection = None
         if self._connected:
             self._connected = False
-            LOG.info("the connection to %s has ended", self._settings.address)
+            self._log.info("the connection to %s has ended", self._settings.address)
             self._hooks.changed("close", ())
 
     def _judge(self, ended: Ended) -> float | None:
         """Return how long to wait before the next attempt; None if there is to be none."""
         if ended.refusal != self.problem:
-            LOG.warning("%s: %s", self._settings.address, ended.refusal or ended.detail)
-        self.problem, self._detail = ended.refusal, ended.detail
+            self._log.warning("%s: %s", self._settings.address, ended.refusal or ended.detail)
+        self.problem, self.detail = ended.refusal, ended.detail
         delay_s = self._persistence.after(ended)
         if delay_s is None and ended.refusal is not None:
             self._give_up(HiveMindRefused(ended.refusal, ended.detail))
@@ -314,6 +324,16 @@ class Driver:
         for changed in waiting:
             if not changed.done():
                 changed.set_result(None)
+
+
+async def _open_wire(dial: Dial) -> Wire:
+    if dial.address.http:
+        from .http_wire import open_http
+
+        return await open_http(dial)
+    from .websocket_wire import open_websocket
+
+    return await open_websocket(dial)
 
 
 def _tls_context(allow_self_signed: bool) -> ssl.SSLContext:

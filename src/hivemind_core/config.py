@@ -14,13 +14,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import environment, proxies
+from . import environment, mailbox_config, proxies, upstream_config
 from .config_values import ConfigError as ConfigError
 from .config_values import Values
 from .environment import LOG_LEVELS, OVOS_AGENT
 from .environment import WEBSOCKET_MODULE as WEBSOCKET_MODULE
 from .known_keys import remarks
+from .mailbox_config import MailboxConfig
 from .proxies import TrustedProxies
+from .upstream_config import UpstreamConfig
 
 ENCODINGS = (
     "JSON-B64",
@@ -49,7 +51,7 @@ DEFAULTS: dict[str, Any] = {
     "agent_protocol": {"module": DEFAULT_AGENT, OVOS_AGENT: {"host": "127.0.0.1", "port": 8181}},
     "binary_protocol": {"module": None},
     "presence": {"enabled": True, "name": "HiveMind-Node", "zeroconf": True, "upnp": False},
-    "rendezvous": {"enabled": False, "max_pending_per_mailbox": 256},
+    "rendezvous": mailbox_config.DEFAULTS,
     "upstream": {
         "enabled": False,
         "host": "127.0.0.1",
@@ -64,6 +66,7 @@ DEFAULTS: dict[str, Any] = {
     "ping_flood_interval": 30,
     "last_seen_update_interval": 60,
     "log_level": "INFO",
+    "site_id": None,
     "database": {"module": SQLITE_MODULE, SQLITE_MODULE: {"name": "clients", "subfolder": "hivemind-core"}},
     "utterance_transformers": {},
     "metadata_transformers": {},
@@ -79,7 +82,7 @@ WEBSOCKET_DEFAULTS: dict[str, Any] = {
     "trusted_proxy_cidrs": [],
     "trusted_client_ip_headers": proxies.DEFAULT_HEADERS,
 }
-_FILLED = ("agent_protocol", "binary_protocol", "database", "policy", "upstream")
+_FILLED = ("agent_protocol", "binary_protocol", "database", "policy", "rendezvous", "upstream")
 """Blocks whose missing keys are filled from the defaults. The keys of `network_protocol` say which transports run."""
 
 LIVE_KEYS = (
@@ -162,6 +165,8 @@ class Config:
     agent_module: str = DEFAULT_AGENT
     agent: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The agent's own settings."""
+    binary_module: str | None = None
+    """The handler for binary data; None declines all of it."""
     database_module: str = SQLITE_MODULE
     database_is_open: bool = False
     """Nobody named a database: clients that are stored already decide which it is."""
@@ -169,8 +174,14 @@ class Config:
     """The client database's own settings."""
     policy_chain: tuple[Mapping[str, Any], ...] = ()
     """Objects with a `module`, and perhaps `config` and `optional`."""
+    upstream: UpstreamConfig = field(default_factory=UpstreamConfig)
+    """The hub above this one."""
+    rendezvous: MailboxConfig = field(default_factory=MailboxConfig)
+    """Messages kept for clients who are not here."""
     last_seen_update_interval_s: float = 60.0
     log_level: str = "INFO"
+    site_id: str | None = None
+    """The place this hub stands at; None: what its identity says."""
 
 
 def _xdg(variable: str, fallback: str, environ: Mapping[str, str]) -> Path:
@@ -301,11 +312,15 @@ def _config(values: Values, path: Path, document: dict[str, Any]) -> Config:
         websocket=_websocket(values),
         agent_module=agent_module,
         agent=agent or values.object("agent_protocol", OVOS_AGENT),
+        binary_module=_binary_module(values),
         database_module=database_module,
         database=database,
         policy_chain=values.chain("policy", "chain"),
+        upstream=upstream_config.read(str(path), values),
+        rendezvous=mailbox_config.read(values),
         last_seen_update_interval_s=values.number("last_seen_update_interval"),
         log_level=values.one_of("log_level", LOG_LEVELS),
+        site_id=values.get(("site_id",), "text", lambda value: value is None or isinstance(value, str), None) or None,
     )
 
 
@@ -313,6 +328,12 @@ def _module(values: Values, key: str) -> tuple[str, dict[str, Any]]:
     values.object(key)
     module = values.get((key, "module"), "a name", lambda value: isinstance(value, str), DEFAULTS[key]["module"])
     return module, values.object(key, module)
+
+
+def _binary_module(values: Values) -> str | None:
+    values.object("binary_protocol")
+    found = values.get(("binary_protocol", "module"), "a name or null", lambda value: isinstance(value, str), "")
+    return found or None
 
 
 def _websocket(values: Values) -> WebSocketConfig:

@@ -20,11 +20,13 @@ def _names(text: str) -> dict[str, Any]:
 
 
 _LISTENING = "host port ssl cert_dir cert_name trusted_proxy_cidrs trusted_client_ip_headers"
+_SPEECH = _names("program words_per_minute timeout lang max_text at_once waiting_each")
+_FILES = _names("folder max_file_bytes max_files max_total_bytes")
 
 KNOWN: dict[str, Any] = {
     **_names("binarize allowed_encodings allowed_ciphers min_password_bits runtime_password_strength_check"),
     **_names("min_protocol_version max_connections_per_address ping_flood_interval last_seen_update_interval"),
-    "log_level": None,
+    **_names("log_level site_id"),
     "network_protocol": {
         "module": None,
         "hivemind-websocket-plugin": _names(f"{_LISTENING} websocket_ping_interval websocket_ping_timeout"),
@@ -47,7 +49,12 @@ KNOWN: dict[str, Any] = {
         "hivemind-persona-agent-plugin": _ANY,
         "hivemind-a2a-agent-plugin": _ANY,
     },
-    "binary_protocol": _ANY,
+    "binary_protocol": {
+        "module": None,
+        **dict.fromkeys(("speech", "hivemind-speech-binary-protocol"), _SPEECH),
+        **dict.fromkeys(("files", "hivemind-files-binary-protocol"), _FILES),
+        "hivemind-audio-binary-protocol-plugin": _ANY,
+    },
     "database": {
         "module": None,
         "hivemind-sqlite-db-plugin": _names("name subfolder db_path password"),
@@ -55,7 +62,7 @@ KNOWN: dict[str, Any] = {
         "hivemind-redis-db-plugin": _ANY,
     },
     "presence": _names("enabled name zeroconf upnp"),
-    "rendezvous": _names("enabled max_pending_per_mailbox"),
+    "rendezvous": _names("enabled max_pending_per_mailbox max_pending_per_sender max_mailboxes max_bytes"),
     "upstream": _names("enabled host port key password ssl self_signed"),
     "policy": {"chain": [_names("module optional") | {"config": _ANY}], "fail_open": None},
     "utterance_transformers": _ANY,
@@ -64,9 +71,6 @@ KNOWN: dict[str, Any] = {
 }
 
 _NOT_SERVED = (
-    ("upstream", "enabled", "this hub joins no other hub yet"),
-    ("rendezvous", "enabled", "this hub keeps no messages for others yet"),
-    ("binary_protocol", "module", "this hub has no handler for binary data yet"),
     ("network_protocol", "hivemind-http-plugin", "this hub does not serve this transport"),
     ("network_protocol", "hivemind-mqtt-plugin", "this hub does not serve this transport"),
     ("policy", "fail_open", "a policy that fails refuses"),

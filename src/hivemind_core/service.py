@@ -8,15 +8,20 @@ import logging
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
-from . import quick_start, whereabouts
+from . import quick_start, upstream, whereabouts
 from .agents import Agent, create_agent
+from .binary import create_binary
 from .config import Config, ConfigError
+from .config_values import Values
 from .database import open_database
 from .hub import Hub
-from .hub_identity import load_identity
+from .hub_identity import identity_path, load_identity
 from .live_config import LiveConfig
+from .mailbox_service import open_mailbox
+from .own_address import Listener
 from .plugins import build_policies
 from .storage import StorageError
 from .transports import BindError, Transport
@@ -96,6 +101,7 @@ class Service:
 def build(config: Config) -> Service:
     """Put the parts together. Raises ConfigError, StorageError."""
     identity = load_identity()
+    identity = replace(identity, site_id=config.site_id or identity.site_id)
     db = open_database(config)
     hub: Hub
 
@@ -103,8 +109,16 @@ def build(config: Config) -> Service:
         return [peer.client.name or peer.useragent for peer in hub.peers]
 
     agent: Agent = create_agent(config.agent_module, config.agent, names)
-    hub = Hub(config, identity, db, agent, build_policies(config.policy_chain))
+    parent = upstream.above(config.upstream, identity_path(), _listeners(config))
+    binary = create_binary(config.binary_module, Values(str(config.path), config.raw))
+    mailbox = open_mailbox(config.rendezvous, identity.node_id)
+    policies = build_policies(config.policy_chain)
+    hub = Hub(config, identity, db, agent, policies, parent=parent, mailbox=mailbox, binary=binary)
     return Service(hub, [WebSocketTransport(hub, config.websocket)])
+
+
+def _listeners(config: Config) -> list[Listener]:
+    return [Listener(config.websocket.host, config.websocket.port)]
 
 
 async def _serve(config: Config, greet: bool) -> int:

@@ -126,6 +126,7 @@ class MemoryConnection:
 
     def close(self, code: int, reason: str) -> None:
         self._satellite.closed = (code, reason)
+        self._satellite.on_closed()
 
 
 class MemorySatellite:
@@ -148,6 +149,8 @@ class MemorySatellite:
         """Keep back what it wants to send."""
         self.on_message: Callable[[HiveMessage], None] = lambda message: None
         """Called with each message."""
+        self.on_closed: Callable[[], None] = lambda: None
+        """Called when the hub ends the connection."""
         self.link: Link
         self.peer: Peer
 
@@ -245,6 +248,7 @@ class MemoryUplink:
         self._satellite = await self.above.join(
             self._name, client=self.above.add_client(self._name, **self._columns), on_message=receive
         )
+        self._satellite.on_closed = lost
 
     async def stop(self) -> None:
         if self._satellite is not None and self._satellite.closed is None:

@@ -340,13 +340,11 @@ def test_what_is_not_served_is_said_once_it_is_wanted(file: Path) -> None:
     assert list(warnings(load(file, {}))) == []
     document = {
         "network_protocol": {WEBSOCKET: None, "hivemind-http-plugin": {}},
-        "upstream": {"enabled": True},
         "bogus": 1,
     }
     said = list(warnings(load(file, document)))
     assert all(sentence.startswith(f"{file}: ") for sentence in said)
     assert [sentence.split("`")[1] for sentence in said] == [
         "bogus",
-        "upstream.enabled",
         "network_protocol.hivemind-http-plugin",
     ]

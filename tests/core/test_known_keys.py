@@ -30,6 +30,7 @@ def test_every_default_is_known() -> None:
         ),
         ({"policy": {"chain": [{}, {"module": "x", "optinal": 1}]}}, "policy.chain[1].optinal", "optional"),
         ({"agent_protocol": {"hivemind-ovos-agent-plugin": {"prot": 1}}}, None, "port"),
+        ({"binary_protocol": {"module": "files", "files": {"foldr": 1}}}, "binary_protocol.files.foldr", "folder"),
         ({"agent_protocol": {"hivemind-ovs-agent-plugin": {}}}, None, "hivemind-ovos-agent-plugin"),
     ],
 )
@@ -69,9 +70,6 @@ def test_what_is_somebody_elses_is_left_alone(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("document", "key"),
     [
-        ({"upstream": {"enabled": True}}, "upstream.enabled"),
-        ({"rendezvous": {"enabled": True}}, "rendezvous.enabled"),
-        ({"binary_protocol": {"module": "x"}}, "binary_protocol.module"),
         ({"network_protocol": {"hivemind-http-plugin": {}}}, "network_protocol.hivemind-http-plugin"),
         ({"dialog_transformers": {"x": {}}}, "dialog_transformers"),
     ],

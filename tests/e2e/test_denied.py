@@ -15,9 +15,15 @@ from hivemind_bus_client.async_client import AsyncHiveMessageBusClient
 from hivemind_bus_client.denials import DENIED, cure, read_denial, sentence
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType, Message
 from hivemind_bus_client.refusals import DENIALS
+from hivemind_core.binary import BinaryHandler, Limits
+from hivemind_core.binary.espeak import Engine
+from hivemind_core.binary.files import FileHandler, FileSettings
+from hivemind_core.binary.sender import Sender
+from hivemind_core.binary.speech import SpeechHandler, SpeechSettings
 from hivemind_core.clients import Client
 from hivemind_core.peers import NEW_SESSIONS_AT_ONCE
 from hivemind_core.policy import DenyAllPolicy, Entry, PolicyChain, Verdict
+from hivemind_core.roles import ROLES
 
 KEY, PASSWORD = "an-access-key", "correct horse battery staple 42"
 UTTERANCE = "recognizer_loop:utterance"
@@ -37,6 +43,11 @@ def speech() -> HiveMessage:
     return HiveMessage(HiveMessageType.BUS, Message(UTTERANCE, {"utterances": ["hello"]}))
 
 
+def file() -> HiveMessage:
+    kind = HiveMindBinaryPayloadType.FILE
+    return HiveMessage(HiveMessageType.BINARY, b"data", bin_type=kind, metadata={"file_name": "a.txt"})
+
+
 async def denied_to(client: AsyncHiveMessageBusClient, message: HiveMessage) -> Message:
     """Send a message, and wait for the denial."""
     denials: list[Message] = []
@@ -51,7 +62,7 @@ async def denied_to(client: AsyncHiveMessageBusClient, message: HiveMessage) -> 
 async def denied_by_hub(folder: Path, message: HiveMessage, *, agent: bool = True, **hub: Any) -> Message:
     """The denial that our hub sends our satellite."""
     async with LiveHub(folder / "hub", **hub) as live:
-        live.add(KEY, PASSWORD)
+        live.add(KEY, PASSWORD, allowed_types=ROLES["voice"].types)
         live.agent.available = agent
         client = live.client(KEY, PASSWORD)
         try:
@@ -78,6 +89,37 @@ async def unsupported_type(folder: Path) -> Message:
 async def no_binary_handler(folder: Path) -> Message:
     sound = HiveMessage(HiveMessageType.BINARY, b"\0" * 100, bin_type=HiveMindBinaryPayloadType.RAW_AUDIO)
     return await denied_by_hub(folder, sound)
+
+
+class Faulty(BinaryHandler):
+    """A handler for binary data with a fault."""
+
+    def handle_receive_file(self, bin_data: bytes, file_name: str, client: Sender) -> None:
+        raise RuntimeError("a fault in a handler")
+
+
+async def binary_handler_failed(folder: Path) -> Message:
+    return await denied_by_hub(folder, file(), parts={"binary": Faulty()})
+
+
+async def binary_handler_busy(folder: Path) -> Message:
+    handler = Faulty()
+    handler.limits = Limits(waiting_bytes=0)
+    return await denied_by_hub(folder, file(), parts={"binary": handler})
+
+
+async def file_not_kept(folder: Path) -> Message:
+    handler = FileHandler(FileSettings(folder / "inbox", max_files=0))
+    return await denied_by_hub(folder, file(), parts={"binary": handler})
+
+
+async def speech_unavailable(folder: Path) -> Message:
+    handler = SpeechHandler(SpeechSettings(Engine("no-such-engine")))
+    return await denied_by_hub(
+        folder,
+        HiveMessage(HiveMessageType.BUS, Message("speak:synth", {"utterance": "hello"})),
+        parts={"binary": handler},
+    )
 
 
 async def backend_unavailable(folder: Path) -> Message:
@@ -153,6 +195,10 @@ DRIVES: dict[str, Callable[[Path], Awaitable[Message]]] = {
         unsupported_type,
         too_many_sessions,
         no_binary_handler,
+        binary_handler_failed,
+        binary_handler_busy,
+        file_not_kept,
+        speech_unavailable,
         backend_unavailable,
         upstream_unavailable,
         policy_error,

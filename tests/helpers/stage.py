@@ -58,11 +58,8 @@ class StageHub(HubProcess):
 
     def start(self) -> Child:
         """Start it and wait until it accepts connections."""
-        program: list[str | Path] = [self._program]
-        if self.make == OURS:
-            program = [sys.executable, DRIVERS / "sounding_hub.py"]
-        env = {} if self.make == OURS else {"PYTHONPATH": str(plugin_folder(self.home.path))}
-        self.child = self._children.spawn(self.name, [*program, "listen"], self.home, env)
+        env = {"PYTHONPATH": str(plugin_folder(self.home.path))}
+        self.child = self._children.spawn(self.name, [self._program, "listen"], self.home, env)
         self.child.wait_port(self.port)
         return self.child
 
@@ -106,7 +103,7 @@ class Stage:
         name = json.dumps(wanted, sort_keys=True)
         if name not in self._hubs:
             hub = self._hubs[name] = self._new_hub(f"hub-{len(self._hubs)}")
-            hub.configure({**self._binary_handler(), **self._database(), **wanted})
+            hub.configure({"binary_protocol": {"module": PLUGIN, PLUGIN: {}}, **self._database(), **wanted})
             cells = [(row, column) for row in self.rows for column in columns(row)]
             write_rows(hub, [self._client(*cell) for cell in cells if settings(*cell) == wanted])
             hub.start()
@@ -126,9 +123,6 @@ class Stage:
         """The JSON store for the hubs that had pre-shared keys: their SQLite has no place for them."""
         module = f"hivemind-{'json' if self.make in (HUB_415, HUB_40) else 'sqlite'}-db-plugin"
         return {"database": {"module": module, module: {"name": "clients", "subfolder": "hivemind-core"}}}
-
-    def _binary_handler(self) -> dict[str, Any]:
-        return {} if self.make == OURS else {"binary_protocol": {"module": PLUGIN, PLUGIN: {}}}
 
     @staticmethod
     def _client(row: Row, column: str) -> dict[str, Any]:

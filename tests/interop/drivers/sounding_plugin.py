@@ -1,11 +1,14 @@
-"""A binary handler for released hubs, by their plugin interface: says what came and sends it back as speech."""
+"""A binary handler by the plugin interface, for released hubs and ours: says what came and sends it back as speech."""
 
 import hashlib
 import json
 
-from hivemind_plugin_manager.protocols import BinaryDataHandlerProtocol
-
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType
+
+try:
+    from hivemind_plugin_manager.protocols import BinaryDataHandlerProtocol
+except ImportError:
+    from hivemind_core.binary import BinaryHandler as BinaryDataHandlerProtocol
 
 
 class SoundingPlugin(BinaryDataHandlerProtocol):

@@ -1,0 +1,272 @@
+"""The mailbox as it runs: every request is answered, in order, whatever the file does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hivemind_bus_client.message import HiveMessage, HiveMessageType
+from hivemind_core import mailbox_service, mailbox_store
+from hivemind_core.config import load_config
+from hivemind_core.mailbox import MAX_PAYLOAD_BYTES, Limits, name_of
+from hivemind_core.mailbox_config import MailboxConfig
+from hivemind_core.mailbox_service import Mailbox, open_mailbox
+
+NODE = "-----BEGIN PUBLIC KEY-----"
+NOW = 1_790_000_000.0
+LETTER = HiveMessage(HiveMessageType.INTERCOM, {"ciphertext": "x"}).serialize()
+COLLECT = {"cmd": "collect"}
+
+
+def deposit(target: str = "bob", **fields: Any) -> dict[str, Any]:
+    return {"cmd": "deposit", "target_key": target, "payload": LETTER, **fields}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "mailbox.db"
+
+
+@asynccontextmanager
+async def running(path: Path, **options: Any) -> AsyncIterator[Mailbox]:
+    mailbox = Mailbox(path, NODE, **options)
+    await mailbox.start()
+    try:
+        yield mailbox
+    finally:
+        await mailbox.stop()
+
+
+async def collected(mailbox: Mailbox, key: str = "bob") -> list[str]:
+    reply = await mailbox.handle(key, COLLECT, NOW)
+    return [message["deposit_id"] for message in reply["messages"]]
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_message_from_one_to_another(path: Path) -> None:
+    async with running(path) as mailbox:
+        left = await mailbox.handle("alice", deposit(), NOW)
+        assert left == {"status": "ok", "deposit_id": left["deposit_id"], "mailbox_node": NODE}
+    async with running(path) as mailbox:
+        message = {"deposit_id": left["deposit_id"], "payload": LETTER}
+        expected = {"status": "ok", "messages": [message], "mailbox_node": NODE}
+        assert await mailbox.handle("bob", COLLECT, NOW) == expected
+        assert await mailbox.handle("bob", COLLECT, NOW) == expected
+        done = {"cmd": "ack", "deposit_ids": [left["deposit_id"]]}
+        assert (await mailbox.handle("alice", done, NOW))["removed"] == 0
+        assert await mailbox.handle("bob", done, NOW) == {"status": "ok", "removed": 1, "mailbox_node": NODE}
+        assert await collected(mailbox) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "reason"),
+    [
+        ("alice", {"cmd": "x"}, "unknown_command"),
+        ("alice", None, "unknown_command"),
+        ("alice", deposit(""), "missing_fields"),
+        ("alice", deposit(ttl=0), "invalid_ttl"),
+        ("alice", deposit(payload="x"), "invalid_payload"),
+        ("alice", deposit(payload='{"msg_type":"bus","payload":{}}'), "payload_must_be_intercom"),
+        ("alice", deposit(payload="x" * (MAX_PAYLOAD_BYTES + 1)), "payload_too_large"),
+        ("", COLLECT, "no_client_identity"),
+        ("", deposit(), "no_client_identity"),
+    ],
+)
+async def test_what_is_refused(path: Path, key: str, body: Any, reason: str) -> None:
+    async with running(path) as mailbox:
+        assert await mailbox.handle(key, body, NOW) == {"status": "error", "reason": reason, "mailbox_node": NODE}
+
+
+@pytest.mark.parametrize(
+    ("limits", "targets", "reason"),
+    [
+        (Limits(per_box=1), ["bob", "bob"], "mailbox_full"),
+        (Limits(per_sender=1), ["bob", "carol"], "too_many_deposits"),
+        (Limits(boxes=1), ["bob", "carol"], "too_many_mailboxes"),
+    ],
+)
+async def test_limits_and_the_time_they_end(path: Path, limits: Limits, targets: list[str], reason: str) -> None:
+    first, second = targets
+    async with running(path, limits=limits) as mailbox:
+        await mailbox.handle("alice", deposit(first, ttl=10), NOW)
+        assert (await mailbox.handle("alice", deposit(second), NOW + 9))["reason"] == reason
+        assert (await mailbox.handle("alice", deposit(second), NOW + 10))["status"] == "ok"
+
+
+async def test_nothing_tells_which_keys_there_are(path: Path) -> None:
+    async with running(path) as mailbox:
+        known, unknown = [await mailbox.handle("alice", deposit(key), NOW) for key in ("bob", "nobody")]
+        assert known.keys() == unknown.keys()
+    content = b"".join(file.read_bytes() for file in path.parent.glob("mailbox.db*"))
+    assert name_of("bob").encode() in content
+    assert b"alice" not in content
+    assert b"nobody" not in content
+
+
+async def test_replies_come_in_the_order_of_the_requests(path: Path) -> None:
+    """Nothing in a reply tells which request it answers, so a refusal must not overtake what takes longer."""
+    bodies = [deposit(), {"cmd": "x"}, COLLECT, deposit(payload="x"), deposit(), {"cmd": "ack"}] * 5
+    answered: list[int] = []
+    async with running(path) as mailbox:
+
+        async def ask(number: int, body: Any) -> None:
+            await mailbox.handle("alice", body, NOW)
+            answered.append(number)
+
+        await asyncio.gather(*(ask(number, body) for number, body in enumerate(bodies)))
+    assert answered == list(range(len(bodies)))
+
+
+async def test_one_who_asks_too_much_at_once_is_turned_away_and_nobody_else(path: Path) -> None:
+    many = mailbox_service.MAX_WAITING_EACH
+    async with running(path) as mailbox:
+        greedy = [mailbox.handle("greedy", deposit(), NOW) for _ in range(many + 5)]
+        modest = mailbox.handle("modest", deposit(), NOW)
+        *replies, other = await asyncio.gather(*greedy, modest)
+        assert [reply["status"] for reply in replies] == ["ok"] * many + ["error"] * 5
+        assert {reply["reason"] for reply in replies[many:]} == {"mailbox_error"}
+        assert other["status"] == "ok"
+        assert (await mailbox.handle("greedy", deposit(), NOW))["status"] == "ok"
+
+
+async def test_the_loop_goes_on_while_the_file_is_locked(path: Path) -> None:
+    async with running(path) as mailbox:
+        with locked(path):
+            asked = asyncio.ensure_future(mailbox.handle("alice", deposit(), NOW))
+            for _ in range(20):
+                await asyncio.sleep(0.001)
+                assert not asked.done()
+        assert (await asked)["status"] == "ok"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+
+
+async def test_a_locked_file_is_told_once_and_nothing_is_lost(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mailbox_store, "BUSY_TIMEOUT_S", 0.02)
+    caplog.set_level(logging.INFO)
+    async with running(path) as mailbox:
+        kept = (await mailbox.handle("alice", deposit(), NOW))["deposit_id"]
+        with locked(path):
+            for _ in range(3):
+                failed = await mailbox.handle("alice", deposit(), NOW)
+                assert failed == {"status": "error", "reason": "mailbox_error", "mailbox_node": NODE}
+                assert await collected(mailbox) == [kept]
+            assert errors(caplog) == [
+                f"Could not write the mailbox {path}: database is locked."
+                " What needs it is answered mailbox_error; what waits in it is left there."
+            ]
+        assert (await mailbox.handle("alice", deposit(), NOW))["status"] == "ok"
+        assert caplog.records[-1].getMessage() == f"the mailbox {path} works again"
+        assert len(errors(caplog)) == 1
+
+
+async def test_a_file_that_is_none_is_left_as_it_is_and_tried_again(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    treasure = b"something of great value"
+    await asyncio.to_thread(path.write_bytes, treasure)
+    async with running(path) as mailbox:
+        assert len(errors(caplog)) == 1
+        assert f"Could not open the mailbox {path}" in errors(caplog)[0]
+        for body in (deposit(), COLLECT, {"cmd": "ack", "deposit_ids": []}):
+            assert (await mailbox.handle("alice", body, NOW))["reason"] == "mailbox_error"
+        assert (await mailbox.handle("alice", {"cmd": "x"}, NOW))["reason"] == "unknown_command"
+        assert await asyncio.to_thread(path.read_bytes) == treasure
+        await asyncio.to_thread(path.unlink)
+        assert (await mailbox.handle("alice", deposit(), NOW))["status"] == "ok"
+
+
+async def test_a_stopped_mailbox_answers_too(path: Path) -> None:
+    async with running(path) as mailbox:
+        pass
+    await mailbox.stop()
+    assert (await mailbox.handle("alice", deposit(), NOW))["reason"] == "mailbox_error"
+
+
+async def test_what_was_begun_is_finished_before_the_end(path: Path) -> None:
+    mailbox = Mailbox(path, NODE)
+    await mailbox.start()
+    asked = [asyncio.ensure_future(mailbox.handle("alice", deposit(), NOW)) for _ in range(10)]
+    await asyncio.sleep(0)
+    await mailbox.stop()
+    assert {(await reply)["status"] for reply in asked} == {"ok"}
+
+
+# --- what a released hub kept -----------------------------------------------------------------------------------
+
+Write = Callable[[Any], Path]
+
+
+@pytest.fixture
+def released(tmp_path: Path) -> Write:
+    file = tmp_path / "rendezvous.json"
+
+    def write(document: Any) -> Path:
+        file.write_text(document if isinstance(document, str) else json.dumps(document), "utf-8")
+        return file
+
+    return write
+
+
+async def test_what_a_released_hub_kept_is_taken_over_once(path: Path, released: Write) -> None:
+    entry = {"deposit_id": "id", "payload": LETTER, "expires_at": NOW + 10}
+    file = released({name_of("bob"): [entry, {**entry, "deposit_id": "late", "expires_at": NOW}, {}]})
+    before = file.read_bytes()
+    async with running(path, released=file) as mailbox:
+        assert await collected(mailbox) == ["id"]
+        assert (await mailbox.handle("bob", {"cmd": "ack", "deposit_ids": ["id"]}, NOW))["removed"] == 1
+    async with running(path, released=file) as mailbox:
+        assert await collected(mailbox) == []
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"x": 1}', "[" * 100_000])
+async def test_a_file_that_cannot_be_read_is_left_and_harms_nothing(path: Path, released: Write, text: str) -> None:
+    file = released(text)
+    async with running(path, released=file) as mailbox:
+        assert (await mailbox.handle("alice", deposit(), NOW))["status"] == "ok"
+    assert file.read_text("utf-8") == text
+
+
+async def test_one_that_is_mended_is_taken_over_after_all(
+    path: Path, released: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(path, released=released("{")):
+        assert "is not taken over" in caplog.text
+    file = released({name_of("bob"): [{"deposit_id": "id", "payload": LETTER, "expires_at": NOW + 10}]})
+    async with running(path, released=file) as mailbox:
+        assert await collected(mailbox) == ["id"]
+
+
+# --- from server.json -------------------------------------------------------------------------------------------
+
+
+async def test_it_is_where_the_hub_keeps_its_data(own_home: Path) -> None:
+    assert open_mailbox(MailboxConfig(), NODE) is None
+    config = load_config(overrides={"rendezvous": {"enabled": True, "max_pending_per_mailbox": 1}}).rendezvous
+    mailbox = open_mailbox(config, NODE)
+    assert mailbox is not None
+    await mailbox.start()
+    assert (own_home / "data" / "hivemind-core" / "mailbox.db").exists()
+    await mailbox.handle("alice", deposit(), NOW)
+    assert (await mailbox.handle("alice", deposit(), NOW))["reason"] == "mailbox_full"
+    await mailbox.stop()
