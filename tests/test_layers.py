@@ -19,7 +19,7 @@ BUS_CLIENT_PURE = """
 CORE_PURE = """
     actions asking authors bus_events bus_frames client_metadata clients config_values echoes environment fairness
     floods greeting hops known_keys limits mailbox mailbox_config peers policy proxies queries roles routing
-    sessions upstream_config upstream_texts
+    sessions shares upstream_config upstream_texts
     binary.callbacks binary.fitting binary.lines
 """
 PURE_MODULES = {

@@ -307,18 +307,31 @@ class ClientNoise:
             return Step()  # a repeated offer (docs/protocol.md 7.9)
         is_kk = self.pattern == NOISE_PATTERN_KK
         # With XXpsk2 the second message is the first to mix the password in, and all before it verified.
-        _read(self._handshake, _noise_message(payload), "handshake_failed" if is_kk else "wrong_password")
+        told = _read(self._handshake, _noise_message(payload), "handshake_failed" if is_kk else "wrong_password")
         pinned = self._terms.pinned_key
         if pinned is not None and self._handshake.keys.remote_static != pinned:
             raise Refuse("key_mismatch", "hub Noise static key contradicts the pinned key")
         send = () if is_kk else ({"noise": {"msg": self._handshake.write().hex()}},)
         transport = self._handshake.transport()
         binarize = self._inner.get("binarize") is True
-        session = NoiseSession(transport)
-        return Step(
-            send,
-            established=Established(session, PROTOCOL_V3, self.pattern, transport.remote_static, binarize),
+        done = Established(
+            NoiseSession(transport),
+            PROTOCOL_V3,
+            self.pattern,
+            transport.remote_static,
+            binarize,
+            encoding=_named_encoding(told),
         )
+        return Step(send, established=done)
+
+
+def _named_encoding(told: bytes) -> str:
+    """Return the encoding that a hub names. It has no effect on a v3 session, so what cannot be read is none."""
+    try:
+        name = _inner(told).get("encoding")
+    except Refuse:
+        return ""
+    return name if isinstance(name, str) and name in ENCODINGS else ""
 
 
 def _is_offer(payload: Mapping[str, Any]) -> bool:

@@ -166,6 +166,11 @@ class Link:
         return self._session is not None
 
     @property
+    def is_waiting(self) -> bool:
+        """A message has begun to come in parts and is not complete."""
+        return self._session is not None and self._session.is_waiting
+
+    @property
     def is_greeted(self) -> bool:
         """Satellite only: the hub's HELLO has come."""
         return self._side.hub_hello is not None

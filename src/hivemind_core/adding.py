@@ -149,12 +149,12 @@ def _print_added(client: Client, wish: Wish) -> None:
 def _print_next(client: Client, config: Config) -> None:
     """Print what to run on the satellite."""
     config = as_it_runs(config)
-    host = config.websocket.host
+    host = config.front.host
     arguments = {
         "--key": client.api_key,
         "--password": client.password or "",
-        "--host": config.websocket.dialled_as(_own_address() if host in ANYWHERE else host),
-        "--port": str(config.websocket.port),
+        "--host": config.front.dialled_as(_own_address() if host in ANYWHERE else host),
+        "--port": str(config.front.port),
         "--siteid": client.name,
     }
     line = shlex.join(["hivemind-client", "set-identity", *(part for pair in arguments.items() for part in pair)])

@@ -6,24 +6,32 @@ is the answer. It is addressed to nobody's peer id, so nothing of it reaches a s
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 from hivemind_bus_client.message import HiveMessageType, Message
+from hivemind_bus_client.topics import TWIN_OF
 
+from .bus_frames import TWIN_MARKS
 from .sessions import AGENT_ADDRESS
+from .shares import Shares
 
 QUERY_ADDRESS = "hive.query"
 """Where a question says it comes from, and so where the answers of the agent are addressed."""
 TOKEN = "query_id"
 SPOKEN, HANDLED = "speak", "ovos.utterance.handled"
-SPEAK_TYPES = frozenset({SPOKEN, "ovos.utterance.speak"})
+SPEAK_TYPES = frozenset({SPOKEN, TWIN_OF[SPOKEN]})
+_HEARD = SPEAK_TYPES | {HANDLED}
 DEFAULT_LANG = "en-US"
+LONGEST_S = 300.0
+"""An answer that takes longer is cut off: nobody remembers then who asked (docs/protocol.md 16)."""
 MAX_FINISHED = 1024
 """Tokens of answered questions that are remembered, so that what comes late reaches nobody."""
+MAX_TWINS = 16
+"""Parts of an answer that may come before the second name of the first of them."""
 
 
 @dataclass(frozen=True)
@@ -58,22 +66,23 @@ class Finished:
 @dataclass
 class _Waiting:
     question: Question
-    heard_at: float
+    peer: Any
+    asked_at: float
+    spoke_at: float
     said: int = 0
-    last: tuple[str, str] = ("", "")
+    twins: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=MAX_TWINS))
+    """Names and words under which a part would come once more."""
 
 
 class Asking:
     """The questions that are open at the agent."""
 
     def __init__(self, silence_s: float = 10.0, most: int = 64, most_each: int = 16) -> None:
-        """Give a question up after so long a silence; take so many at once, and of one asker no more than its part."""
+        """Give a question up after so long without a word; take so many at once, and of one asker only its part."""
         self._silence_s = silence_s
-        self._most = most
-        self._most_each = most_each
-        self._open: dict[str, _Waiting] = {}
+        self._open: Shares[_Waiting] = Shares(most, most_each)
         self._finished: OrderedDict[str, None] = OrderedDict()
-        self._of_asker: Counter[str] = Counter()
+        self._ousted: list[Finished] = []
 
     def __len__(self) -> int:
         return len(self._open)
@@ -81,70 +90,88 @@ class Asking:
     def ask(self, query_id: str, asker: str, kind: HiveMessageType, message: Message, now: float) -> Message | None:
         """Open a question and return what to put on the agent's bus; None if it is none, or one too many.
 
-        `message` is an utterance as the policies let it through, stamped with the asker's session.
+        `message` is an utterance as the policies let it through, stamped with the asker's session. A question that its
+        asker repeats is given up for the new one. Where there are too many, one of whoever asked most is given up for
+        one of an asker with fewer; `tick` tells.
         """
         utterance = _first_utterance(message.data)
-        if not utterance or len(self._open) >= self._most or self._of_asker[asker] >= self._most_each:
+        for before in self._open.of(asker):
+            if before.question.query_id == query_id:
+                self._end(before)
+        if not utterance or not self._open.has_room(asker):
             return None
         question = Question(query_id, asker, kind, _language(message), str(uuid4()))
-        self._open[question.token] = _Waiting(question, now)
-        self._of_asker[asker] += 1
-        context = {**message.context, TOKEN: question.token, "source": QUERY_ADDRESS, "destination": AGENT_ADDRESS}
+        waiting = _Waiting(question, message.context.get("peer"), now, now)
+        ousted = self._open.put(question.token, asker, waiting)
+        if ousted is not None:
+            self._ousted.append(self._end(ousted))
+        context = {key: value for key, value in message.context.items() if key not in TWIN_MARKS}
+        context |= {TOKEN: question.token, "source": QUERY_ADDRESS, "destination": AGENT_ADDRESS}
         return Message(message.msg_type, {**message.data, "utterances": [utterance], "lang": question.lang}, context)
 
+    def cancel(self, asked: Message) -> None:
+        """Forget a question that did not get onto the agent's bus; `asked` is what `ask` returned."""
+        waiting = self._open.get(asked.context[TOKEN])
+        if waiting is not None:
+            self._end(waiting)
+
     def hear(self, message: Message, now: float) -> list[Said | Finished] | None:
-        """Take any message of the agent's bus: None if it belongs to no question, else what it means."""
+        """Take any message of the agent's bus: None if it is no part of an answer, else what it means.
+
+        What else the agent does about a question is none, whatever token it carries.
+        """
         token = message.context.get(TOKEN)
-        if not isinstance(token, str):
+        if token is None or message.msg_type not in _HEARD or not isinstance(token, str):
             return None
         waiting = self._open.get(token)
         if waiting is None:
             return [] if token in self._finished else None
-        waiting.heard_at = now
-        if message.msg_type in SPEAK_TYPES:
-            return self._said(waiting, message)
-        return [self._end(waiting)] if message.msg_type == HANDLED else []
+        if message.context.get("peer", waiting.peer) != waiting.peer:
+            return None  # from a satellite that got hold of the token: the hub stamps its own name on what it says
+        return [self._end(waiting)] if message.msg_type == HANDLED else self._said(waiting, message, now)
 
-    def _said(self, waiting: _Waiting, message: Message) -> list[Said | Finished]:
+    def _said(self, waiting: _Waiting, message: Message, now: float) -> list[Said | Finished]:
         utterance, lang = message.data.get("utterance"), message.data.get("lang")
         if not isinstance(utterance, str) or not utterance:
             return []
-        before, waiting.last = waiting.last, (message.msg_type, utterance)
-        if before[1] == utterance and before[0] != message.msg_type:
-            waiting.last = ("", "")
-            return []  # the same words under the other name of the message
+        # Both names of one part come with marks that answers inherit, so that only the words tell.
+        if (message.msg_type, utterance) in waiting.twins:
+            waiting.twins.remove((message.msg_type, utterance))
+            return []
+        waiting.twins.append((TWIN_OF[message.msg_type], utterance))
+        waiting.spoke_at = now
         waiting.said += 1
         return [Said(waiting.question, utterance, lang if isinstance(lang, str) and lang else waiting.question.lang)]
 
     def tick(self, now: float) -> list[Finished]:
-        """Give up the questions that nothing was heard of for too long."""
-        late = [waiting for waiting in self._open.values() if now - waiting.heard_at >= self._silence_s]
-        return [self._end(waiting) for waiting in late]
+        """Give up the questions about which nothing was said for too long; tell of those given up before."""
+        ousted, self._ousted = self._ousted, []
+        return ousted + [self._end(waiting) for waiting in self._open.values() if self._is_late(waiting, now)]
+
+    def _is_late(self, waiting: _Waiting, now: float) -> bool:
+        return now - waiting.spoke_at >= self._silence_s or now - waiting.asked_at >= LONGEST_S
 
     def forget(self, asker: str) -> None:
         """Forget what an asker wanted to know: it has gone."""
-        for waiting in [waiting for waiting in self._open.values() if waiting.question.asker == asker]:
+        for waiting in self._open.of(asker):
             self._end(waiting)
 
     def unavailable(self) -> list[Finished]:
         """Give up every question: the agent's bus was lost."""
-        return [self._end(waiting) for waiting in list(self._open.values())]
+        return [self._end(waiting) for waiting in self._open.values()]
 
     def _end(self, waiting: _Waiting) -> Finished:
-        question = waiting.question
-        del self._open[question.token]
-        self._of_asker[question.asker] -= 1
-        if not self._of_asker[question.asker]:
-            del self._of_asker[question.asker]
-        self._finished[question.token] = None
+        token = waiting.question.token
+        self._open.pop(token)
+        self._finished[token] = None
         if len(self._finished) > MAX_FINISHED:
             self._finished.popitem(last=False)
-        return Finished(question, waiting.said)
+        return Finished(waiting.question, waiting.said)
 
 
 def _first_utterance(data: Mapping[str, Any]) -> str:
     utterances = data.get("utterances")
-    first = utterances[0] if isinstance(utterances, list) and utterances else data.get("utterance")
+    first = utterances[0] if isinstance(utterances, list) and utterances else utterances
     return first.strip() if isinstance(first, str) else ""
 
 

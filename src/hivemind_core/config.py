@@ -82,6 +82,18 @@ WEBSOCKET_DEFAULTS: dict[str, Any] = {
     "trusted_proxy_cidrs": [],
     "trusted_client_ip_headers": proxies.DEFAULT_HEADERS,
 }
+HTTP_MODULE = "hivemind-http-plugin"
+HTTP_DEFAULTS: dict[str, Any] = {
+    "host": "0.0.0.0",
+    "port": 5679,
+    "ssl": False,
+    "cert_name": "hivemind",
+    "trusted_proxy_cidrs": [],
+    "trusted_client_ip_headers": proxies.DEFAULT_HEADERS,
+    "max_undelivered": 256,
+    "undelivered_ttl": 300.0,
+}
+MOST_UNDELIVERED = 100_000
 _FILLED = ("agent_protocol", "binary_protocol", "database", "policy", "rendezvous", "upstream")
 """Blocks whose missing keys are filled from the defaults. The keys of `network_protocol` say which transports run."""
 
@@ -135,9 +147,36 @@ class WebSocketConfig:
 
     def dialled_as(self, host: str) -> str:
         """Return a host as a satellite must be told it: with ``wss://`` where that is needed."""
-        if not self.tls:
-            return host
-        return f"wss://[{host}]" if ":" in host else f"wss://{host}"
+        return _with_scheme(self.scheme, host) if self.tls else host
+
+
+@dataclass(frozen=True)
+class HTTPConfig:
+    """Where the HTTP transport listens, and what it keeps for clients that do not fetch it."""
+
+    host: str = "0.0.0.0"
+    port: int = 5679
+    """0 takes any free one."""
+    tls: CertificateFiles | None = None
+    """The certificate to serve with; None serves without TLS."""
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    max_undelivered: int = 256
+    """Frames of each kind that wait to be fetched; one more ends the session."""
+    silence_s: float = 300.0
+    """Seconds without a request after which a session ends."""
+
+    @property
+    def scheme(self) -> str:
+        """How its addresses begin: ``http`` or ``https``."""
+        return "https" if self.tls else "http"
+
+    def dialled_as(self, host: str) -> str:
+        """Return a host as a satellite must be told it."""
+        return _with_scheme(self.scheme, host)
+
+
+def _with_scheme(scheme: str, host: str) -> str:
+    return f"{scheme}://[{host}]" if ":" in host else f"{scheme}://{host}"
 
 
 @dataclass(frozen=True)
@@ -162,6 +201,9 @@ class Config:
     max_connections_per_address: int = DEFAULT_CONNECTIONS_PER_ADDRESS
     """How many satellites one address may connect at once, this machine's own excepted; 0 sets no limit."""
     websocket: WebSocketConfig = WebSocketConfig()
+    serves_websocket: bool = True
+    http: HTTPConfig | None = None
+    """None: this transport is not served."""
     agent_module: str = DEFAULT_AGENT
     agent: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The agent's own settings."""
@@ -182,6 +224,11 @@ class Config:
     log_level: str = "INFO"
     site_id: str | None = None
     """The place this hub stands at; None: what its identity says."""
+
+    @property
+    def front(self) -> WebSocketConfig | HTTPConfig:
+        """The transport that satellites are told of."""
+        return self.websocket if self.serves_websocket or self.http is None else self.http
 
 
 def _xdg(variable: str, fallback: str, environ: Mapping[str, str]) -> Path:
@@ -225,7 +272,7 @@ def load_config(
 
 def check_transports(config: Config) -> None:
     """Raise ConfigError where `network_protocol` enables none of the transports this hub serves."""
-    if WEBSOCKET_MODULE not in config.raw.get("network_protocol", {}):
+    if not config.serves_websocket and config.http is None:
         raise ConfigError(f"{config.path}: `network_protocol` enables no transport; add `{WEBSOCKET_MODULE}` to it.")
 
 
@@ -280,19 +327,23 @@ def _filled(given: Mapping[str, Any], open_ends: Mapping[str, Any], data: Path) 
     for name in _FILLED:
         if isinstance(effective[name], dict):
             effective[name] = deepcopy(DEFAULTS[name]) | effective[name]
-    _fill_websocket(effective["network_protocol"], open_ends, data)
+    for module, defaults in ((WEBSOCKET_MODULE, WEBSOCKET_DEFAULTS), (HTTP_MODULE, HTTP_DEFAULTS)):
+        outside = open_ends.get("network_protocol", {}).get(module, {})
+        _fill_transport(effective["network_protocol"], module, {**deepcopy(defaults), **_folder(data), **outside})
     return effective
 
 
-def _fill_websocket(transports: Any, open_ends: Mapping[str, Any], data: Path) -> None:
-    if not isinstance(transports, dict) or WEBSOCKET_MODULE not in transports:
+def _folder(data: Path) -> dict[str, str]:
+    return {"cert_dir": str(data / "hivemind")}
+
+
+def _fill_transport(transports: Any, module: str, defaults: dict[str, Any]) -> None:
+    if not isinstance(transports, dict) or module not in transports:
         return
-    given = transports[WEBSOCKET_MODULE]
+    given = transports[module]
     if given is not None and not isinstance(given, dict):
         return
-    defaults = {**deepcopy(WEBSOCKET_DEFAULTS), "cert_dir": str(data / "hivemind")}
-    defaults |= open_ends.get("network_protocol", {}).get(WEBSOCKET_MODULE, {})
-    transports[WEBSOCKET_MODULE] = defaults | {key: value for key, value in (given or {}).items() if value is not None}
+    transports[module] = defaults | {key: value for key, value in (given or {}).items() if value is not None}
 
 
 def _config(values: Values, path: Path, document: dict[str, Any]) -> Config:
@@ -310,6 +361,8 @@ def _config(values: Values, path: Path, document: dict[str, Any]) -> Config:
         min_protocol_version=values.whole("min_protocol_version", most=NEWEST_PROTOCOL),
         max_connections_per_address=values.whole("max_connections_per_address", most=MOST_CONNECTIONS),
         websocket=_websocket(values),
+        serves_websocket=WEBSOCKET_MODULE in document["network_protocol"],
+        http=_http(values),
         agent_module=agent_module,
         agent=agent or values.object("agent_protocol", OVOS_AGENT),
         binary_module=_binary_module(values),
@@ -347,10 +400,28 @@ def _websocket(values: Values) -> WebSocketConfig:
         values.number(*block, "websocket_ping_interval"),
         values.number(*block, "websocket_ping_timeout"),
         _tls(values, block),
-        TrustedProxies(
-            values.listed((*block, "trusted_proxy_cidrs"), "networks like 10.0.0.0/8", proxies.networks),
-            values.listed((*block, "trusted_client_ip_headers"), "names of headers", proxies.parts),
-        ),
+        _proxies(values, block),
+    )
+
+
+def _http(values: Values) -> HTTPConfig | None:
+    block = ("network_protocol", HTTP_MODULE)
+    if not values.object(*block):
+        return None
+    return HTTPConfig(
+        values.text(*block, "host", expected="an address"),
+        values.port(*block, "port"),
+        _tls(values, block),
+        _proxies(values, block),
+        values.whole(*block, "max_undelivered", most=MOST_UNDELIVERED),
+        values.number(*block, "undelivered_ttl"),
+    )
+
+
+def _proxies(values: Values, block: tuple[str, str]) -> TrustedProxies:
+    return TrustedProxies(
+        values.listed((*block, "trusted_proxy_cidrs"), "networks like 10.0.0.0/8", proxies.networks),
+        values.listed((*block, "trusted_client_ip_headers"), "names of headers", proxies.parts),
     )
 
 

@@ -71,7 +71,6 @@ KNOWN: dict[str, Any] = {
 }
 
 _NOT_SERVED = (
-    ("network_protocol", "hivemind-http-plugin", "this hub does not serve this transport"),
     ("network_protocol", "hivemind-mqtt-plugin", "this hub does not serve this transport"),
     ("policy", "fail_open", "a policy that fails refuses"),
 )

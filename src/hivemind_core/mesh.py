@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from hivemind_bus_client.denials import DENIED
 from hivemind_bus_client.flood_cache import FloodIdCache
 from hivemind_bus_client.intercom import Fate, Verdict, fingerprint, judge
 from hivemind_bus_client.link import Refused
@@ -121,6 +122,9 @@ class Mesh:
                 self.carry_out(PARENT, action)
 
     def _from_above(self, action: ToAgent) -> None:
+        if action.verb == HiveMessageType.BUS and action.message.msg_type == DENIED:
+            self.questions.denied_above(action.message.data)
+            return
         if action.verb == HiveMessageType.PROPAGATE and action.message.msg_type not in FROM_ABOVE:
             log.info("a PROPAGATE from above brings %.100r, which is not let through", action.message.msg_type)
             return

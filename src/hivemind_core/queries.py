@@ -5,7 +5,7 @@ Pure; times are monotonic seconds.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -14,7 +14,11 @@ from typing import Any
 from hivemind_bus_client.answers import QUERY_STREAM_END, QUERY_TIMEOUT
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 
+from .shares import Shares
+
 MAX_CHOICES = 256
+MAX_RESPONSES = 256
+"""Answers to one CASCADE that are chosen among; later ones are not looked at."""
 
 
 class Opening(Enum):
@@ -29,6 +33,7 @@ class Opening(Enum):
 
 @dataclass
 class _Open:
+    query_id: str
     asker: str
     kind: HiveMessageType
     until: float
@@ -36,33 +41,25 @@ class _Open:
 
 
 class WaysBack:
-    """Remembers for each open question who asked it, for so long, so many in all and of each asker."""
+    """Remembers for each open question who asked it, for so long, so many in all and of each asker.
+
+    Where there are too many, the oldest is forgotten of whoever asked most, or of the asker itself.
+    """
 
     def __init__(self, ttl_s: float = 300.0, most: int = 4096, most_each: int = 256) -> None:
         self._ttl_s = ttl_s
-        self._most = most
-        self._most_each = most_each
-        self._open: OrderedDict[str, _Open] = OrderedDict()
-        self._of_asker: Counter[str] = Counter()
+        self._open: Shares[_Open] = Shares(most, most_each)
+
+    def __len__(self) -> int:
+        return len(self._open)
 
     def open(self, query_id: str, asker: str, kind: HiveMessageType, now: float) -> Opening:
         """Note a question; the first asker of an id keeps it until it is answered or forgotten."""
         known = self._known(query_id, now)
         if known is not None and known.asker != asker:
             return Opening.LOOP
-        self.done(query_id)
-        self._make_room(asker)
-        self._open[query_id] = _Open(asker, kind, now + self._ttl_s)
-        self._of_asker[asker] += 1
+        self._open.put(query_id, asker, _Open(query_id, asker, kind, now + self._ttl_s))
         return Opening.NEW if known is None else Opening.AGAIN
-
-    def _make_room(self, asker: str) -> None:
-        """Forget the oldest: of the same asker where it has too many, or where all together have."""
-        if self._of_asker[asker] >= self._most_each:
-            self.done(next(key for key, value in self._open.items() if value.asker == asker))
-        elif len(self._open) >= self._most:
-            greediest = self._of_asker.most_common(1)[0][0]
-            self.done(next(key for key, value in self._open.items() if value.asker == greediest))
 
     def _known(self, query_id: str, now: float) -> _Open | None:
         known = self._open.get(query_id)
@@ -79,40 +76,45 @@ class WaysBack:
         if known is not None:
             known.passed = set(to)
 
+    def declined(self, query_id: str, responder: str) -> bool:
+        """Note that one who was asked has no answer; return whether nobody is left who might have one."""
+        known = self._open.get(query_id)
+        if known is None:
+            return True
+        known.passed.discard(responder)
+        return not known.passed
+
     def waiting_for(self, responder: str) -> list[str]:
         """Return the QUERYs that wait for an answer of this one."""
         return [
-            query_id
-            for query_id, known in self._open.items()
+            known.query_id
+            for known in self._open.values()
             if known.kind == HiveMessageType.QUERY and responder in known.passed
         ]
 
-    def may_answer(self, query_id: str, responder: str, now: float) -> bool:
-        """Tell whether an answer is taken: of whom a QUERY was passed to, to a CASCADE of anybody but its asker."""
+    def may_answer(self, query_id: str, responder: str, now: float, kind: HiveMessageType | None = None) -> bool:
+        """Tell whether an answer is taken: of whom a QUERY was passed to, to a CASCADE of anybody but its asker.
+
+        With `kind`, what the answer comes as, it must be what the question came as.
+        """
         known = self._known(query_id, now)
-        if known is None or known.asker == responder:
+        if known is None or known.asker == responder or (kind is not None and kind != known.kind):
             return False
         return known.kind == HiveMessageType.CASCADE or responder in known.passed
 
     def done(self, query_id: str) -> None:
         """Forget a question; its id is as new afterwards."""
-        known = self._open.pop(query_id, None)
-        if known is None:
-            return
-        self._of_asker[known.asker] -= 1
-        if not self._of_asker[known.asker]:
-            del self._of_asker[known.asker]
+        self._open.pop(query_id)
 
     def gone(self, asker: str) -> None:
         """Forget what an asker has asked: it has left."""
-        if self._of_asker[asker]:
-            for query_id in [key for key, value in self._open.items() if value.asker == asker]:
-                self.done(query_id)
+        for known in self._open.of(asker):
+            self._open.pop(known.query_id)
 
     def tick(self, now: float) -> None:
         """Forget what is too old; the oldest are the first."""
-        while self._open and next(iter(self._open.values())).until <= now:
-            self.done(next(iter(self._open)))
+        while (oldest := self._open.oldest()) is not None and oldest.until <= now:
+            self._open.pop(oldest.query_id)
 
 
 # --- choosing -----------------------------------------------------------------------------------------------
@@ -133,11 +135,12 @@ Select = Callable[[str, list[CascadeResponse]], "Message | None"]
 class CascadeChoice:
     """Lets whoever embeds the hub choose among the answers to the CASCADEs of its satellites."""
 
-    def __init__(self, most: int = MAX_CHOICES) -> None:
+    def __init__(self, most: int = MAX_CHOICES, most_responses: int = MAX_RESPONSES) -> None:
         self.select: Select | None = None
         """Called with the id of the query and all answers so far, after each; what it returns ends the collection and
         goes onto the agent's bus. Without one, every answer goes to the satellite that asked."""
         self._most = most
+        self._most_responses = most_responses
         self._collected: OrderedDict[str, list[CascadeResponse]] = OrderedDict()
 
     def add(self, query_id: str, response: HiveMessage) -> Message | None:
@@ -147,6 +150,8 @@ class CascadeChoice:
         collected = self._collected.setdefault(query_id, [])
         if len(self._collected) > self._most:
             self._collected.popitem(last=False)
+        if len(collected) >= self._most_responses:
+            return None
         responder = response.metadata.get("responder_peer")
         collected.append(CascadeResponse(responder if isinstance(responder, str) else "", response))
         chosen = self.select(query_id, list(collected))

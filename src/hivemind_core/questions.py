@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 from hivemind_bus_client.answers import QUERY_STREAM_END, QUERY_TIMEOUT, inner_topic
@@ -181,6 +182,15 @@ class Questions:
         if answer.msg_type == _QUERY and inner_topic(answer) in (QUERY_STREAM_END, QUERY_TIMEOUT):
             self._ways.done(query_id)
             self._asked.pop(query_id, None)
+
+    def denied_above(self, denial: Mapping[str, Any]) -> None:
+        """Tell whoever has waited longest that the hub above does not let its question through.
+
+        A denial does not name the question. Denials come at once and in order, so it is the oldest without an answer.
+        """
+        waiting = self._ways.waiting_for(PARENT)
+        if waiting and denial.get("denied_type") in (*UTTERANCES, _QUERY.value):
+            self._unanswered(waiting[0], text(denial.get("code")) or "no_answer")
 
     # those who leave
 

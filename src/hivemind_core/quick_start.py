@@ -49,4 +49,4 @@ def welcome(client: Client, port: int, agent: str, scheme: str = "ws") -> str:
 
 def greet(hub: Hub, port: int) -> None:
     """Print how to go on."""
-    print(welcome(first_client(hub.db), port, hub.agent.name, hub.config.websocket.scheme), flush=True)
+    print(welcome(first_client(hub.db), port, hub.agent.name, hub.config.front.scheme), flush=True)

@@ -25,6 +25,7 @@ from .own_address import Listener
 from .plugins import build_policies
 from .storage import StorageError
 from .transports import BindError, Transport
+from .transports.http import HTTPTransport
 from .transports.websocket import WebSocketTransport
 
 log = logging.getLogger(__name__)
@@ -114,11 +115,18 @@ def build(config: Config) -> Service:
     mailbox = open_mailbox(config.rendezvous, identity.node_id)
     policies = build_policies(config.policy_chain)
     hub = Hub(config, identity, db, agent, policies, parent=parent, mailbox=mailbox, binary=binary)
-    return Service(hub, [WebSocketTransport(hub, config.websocket)])
+    return Service(hub, _transports(hub, config))
+
+
+def _transports(hub: Hub, config: Config) -> list[Transport]:
+    """Return the transports that server.json names; the one that satellites are told of is the first."""
+    found: list[Transport] = [WebSocketTransport(hub, config.websocket)] if config.serves_websocket else []
+    return found if config.http is None else [*found, HTTPTransport(hub, config.http)]
 
 
 def _listeners(config: Config) -> list[Listener]:
-    return [Listener(config.websocket.host, config.websocket.port)]
+    found = [Listener(config.websocket.host, config.websocket.port)] if config.serves_websocket else []
+    return found if config.http is None else [*found, Listener(config.http.host, config.http.port)]
 
 
 async def _serve(config: Config, greet: bool) -> int:

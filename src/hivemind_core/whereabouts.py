@@ -16,7 +16,7 @@ from typing import Any
 
 from hivemind_bus_client.identity_file import write_private
 
-from .config import CertificateFiles, Config, data_dir
+from .config import CertificateFiles, Config, HTTPConfig, data_dir
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def _path() -> Path:
 
 def announce(config: Config, port: int) -> None:
     """Write down where this process listens; that it cannot is no reason not to serve."""
-    here = Whereabouts(os.getpid(), config.websocket.host, port, config.websocket.tls is not None)
+    here = Whereabouts(os.getpid(), config.front.host, port, config.front.tls is not None)
     try:
         write_private(_path(), json.dumps(asdict(here)).encode())
     except OSError as error:
@@ -56,9 +56,9 @@ def as_it_runs(config: Config) -> Config:
     found = _read()
     if found is None or not _is_alive(found.pid):
         return config
-    tls = config.websocket.tls or CertificateFiles(data_dir() / "hivemind")
-    address = replace(config.websocket, host=found.host, port=found.port, tls=tls if found.ssl else None)
-    return replace(config, websocket=address)
+    tls = config.front.tls or CertificateFiles(data_dir() / "hivemind")
+    address = replace(config.front, host=found.host, port=found.port, tls=tls if found.ssl else None)
+    return replace(config, http=address) if isinstance(address, HTTPConfig) else replace(config, websocket=address)
 
 
 def _read() -> Whereabouts | None:

@@ -14,6 +14,7 @@ from hivemind_core.config import (
     CertificateFiles,
     Config,
     ConfigError,
+    HTTPConfig,
     WebSocketConfig,
     check_transports,
     config_dir,
@@ -130,8 +131,8 @@ def test_blocks_with_a_module_are_filled_and_the_transports_are_not(file: Path) 
     config = load(file, {"agent_protocol": {"module": "embedded"}, "network_protocol": {WEBSOCKET: {"port": 1}}})
     assert config.raw["agent_protocol"] == {"module": "embedded", OVOS: {"host": "127.0.0.1", "port": 8181}}
     assert config.raw["network_protocol"].keys() == {WEBSOCKET}
-    assert load(file, {"network_protocol": {"hivemind-http-plugin": {}}}).raw["network_protocol"] == {
-        "hivemind-http-plugin": {}
+    assert load(file, {"network_protocol": {"hivemind-mqtt-plugin": {}}}).raw["network_protocol"] == {
+        "hivemind-mqtt-plugin": {}
     }
     assert config.websocket == WebSocketConfig("0.0.0.0", 1)
     assert config.raw["presence"]["name"] == "HiveMind-Node"
@@ -300,10 +301,24 @@ def test_secrets_are_not_shown(file: Path) -> None:
 # transports
 
 
-@pytest.mark.parametrize("blocks", [{}, {"module": WEBSOCKET}, {"hivemind-http-plugin": {}}])
+@pytest.mark.parametrize("blocks", [{}, {"module": WEBSOCKET}, {"hivemind-mqtt-plugin": {}}])
 def test_a_hub_without_a_transport_it_has_is_refused(file: Path, blocks: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="enables no transport"):
         check_transports(load(file, {"network_protocol": blocks}))
+
+
+def test_http_is_served_where_it_is_named(file: Path, tmp_path: Path) -> None:
+    assert load(file, {}).http is None
+    block = {"hivemind-http-plugin": {"port": 7, "ssl": True, "max_undelivered": 9, "undelivered_ttl": 2.5}}
+    config = load(file, {"network_protocol": block}, XDG_DATA_HOME=str(tmp_path))
+    check_transports(config)
+    tls = CertificateFiles(tmp_path / "hivemind")
+    assert config.http == HTTPConfig("0.0.0.0", 7, tls, max_undelivered=9, silence_s=2.5)
+    assert (config.serves_websocket, config.front) == (False, config.http)
+    assert config.front.dialled_as("host") == "https://host"
+    both = load(file, {"network_protocol": {WEBSOCKET: {}, "hivemind-http-plugin": {}}})
+    assert both.http == HTTPConfig()
+    assert both.front == both.websocket
 
 
 def test_tls_takes_a_certificate_where_the_released_hub_keeps_it(file: Path, tmp_path: Path) -> None:
@@ -339,12 +354,12 @@ def test_proxies_are_lists_or_texts_with_commas(file: Path) -> None:
 def test_what_is_not_served_is_said_once_it_is_wanted(file: Path) -> None:
     assert list(warnings(load(file, {}))) == []
     document = {
-        "network_protocol": {WEBSOCKET: None, "hivemind-http-plugin": {}},
+        "network_protocol": {WEBSOCKET: None, "hivemind-mqtt-plugin": {}},
         "bogus": 1,
     }
     said = list(warnings(load(file, document)))
     assert all(sentence.startswith(f"{file}: ") for sentence in said)
     assert [sentence.split("`")[1] for sentence in said] == [
         "bogus",
-        "network_protocol.hivemind-http-plugin",
+        "network_protocol.hivemind-mqtt-plugin",
     ]

@@ -7,10 +7,12 @@ memory. What must happen is worked out from the shape alone.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -21,20 +23,51 @@ from hivemind_bus_client.noise import generate_static_key
 from hivemind_core.hub_identity import HubIdentity
 from hivemind_core.testing import FakeClock, MemoryHive, MemorySatellite, MemoryUplink
 
+TABLE = Path(__file__).parents[2] / "docs" / "topology-as-policy.md"
+BELOW, ABOVE = "a satellite or a hub below", "the hub above"
 UTTERANCE = "recognizer_loop:utterance"
 SITES = ("attic", "hall", "cellar")
 FAN_OUT = ("propagate", "escalate", "broadcast")
-NEEDS = {
-    "propagate": "can_propagate",
-    "ping": "can_propagate",
-    "cascade": "can_propagate",
-    "escalate": "can_escalate",
-    "query": "can_escalate",
-}
 SETTLES = 4
 QUIET = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What the table says of a verb that comes from somewhere."""
+
+    rights: list[str]
+    agent: str
+    satellites: str
+    below: str
+    above: str
+    answers: str
+
+
+def read_table() -> dict[tuple[str, str], Cell]:
+    rows = [line.strip("|").split("|") for line in TABLE.read_text("utf-8").splitlines() if line.startswith("| ")]
+    found = {}
+    for origin, verb, needs, *cells in (tuple(cell.strip() for cell in row) for row in rows[1:]):
+        found[origin, verb.strip("`")] = Cell(re.findall("`([a-z_]+)`", needs), *cells)
+    return found
+
+
+CELLS = read_table()
+
+
+def test_the_words_of_the_table_are_those_that_the_model_knows() -> None:
+    columns = {
+        "agent": {"all", "its site", "asked", "told"},
+        "satellites": {"none", "all", "all others", "asked next"},
+        "below": {"none", "passed on", "asked", "asked next"},
+        "above": {"none", "passed on", "asked", "asked next"},
+        "answers": {"the agent", "nobody", "the nearest hub", "the first", "everybody"},
+    }
+    for name, words in columns.items():
+        assert {getattr(cell, name) for cell in CELLS.values()} == words
+    assert {verb for _, verb in CELLS} == {*FAN_OUT, "bus", "query", "cascade", "ping"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +116,7 @@ def plans(draw: st.DrawFn) -> Plan:
     where = st.integers(0, count - 1)
     satellites = draw(st.lists(st.tuples(where, columns), min_size=1, max_size=draw(st.sampled_from([4, 12, 42]))))
     who = st.integers(0, len(satellites) - 1)
-    verb = st.sampled_from([*FAN_OUT, "cascade", "query", "ping", "revoke"])
+    verb = st.sampled_from([*FAN_OUT, "cascade", "query", "ping", "bus", "revoke"])
     traffic = draw(st.lists(st.tuples(who, verb, st.sampled_from([None, *SITES])), min_size=1, max_size=6))
     return Plan(hubs, satellites, traffic)
 
@@ -108,17 +141,20 @@ class Model:
         self.present = set(range(len(self.plan.satellites)))
 
     def may(self, who: int, verb: str) -> bool:
-        rights = self.rights[who]
-        return rights["is_admin"] and rights["can_broadcast"] if verb == "broadcast" else rights[NEEDS[verb]]
+        return all(self.rights[who][right] for right in CELLS[BELOW, verb].rights)
 
     def up(self, hub: int, verb: str) -> int | None:
         """The hub above, if a message of a verb gets there; the one below is put out where it may not send it."""
         if hub not in self.linked:
             return None
-        if not self.plan.hubs[hub].rights[NEEDS[verb]]:
+        if not self.hub_may(hub, verb):
             self.linked.discard(hub)
             return None
         return self.plan.hubs[hub].above
+
+    def hub_may(self, hub: int, verb: str) -> bool:
+        """Whether the hub above lets this one send it."""
+        return all(self.plan.hubs[hub].rights[right] for right in CELLS[BELOW, verb].rights)
 
     def reached(self, start: int, verb: str) -> dict[int, int | None]:
         """The hubs that a message reaches, once each, and from where."""
@@ -126,9 +162,10 @@ class Model:
         pending = [start]
         while pending:
             hub = pending.pop()
-            onward = [] if verb == "escalate" else [x for x in self.plan.below(hub) if x in self.linked]
             came_down = found[hub] is not None and found[hub] == self.plan.hubs[hub].above
-            if verb != "broadcast" and not came_down:
+            cell = CELLS[ABOVE if came_down else BELOW, verb]
+            onward = [x for x in self.plan.below(hub) if x in self.linked] if cell.below != "none" else []
+            if cell.above != "none":
                 onward += [above] if (above := self.up(hub, verb)) is not None else []
             new = [other for other in dict.fromkeys(onward) if other not in found]
             found.update(dict.fromkeys(new, hub))
@@ -142,7 +179,7 @@ class Model:
     def _comes_back(self, hub: int, reached: dict[int, int | None], verb: str) -> bool:
         at: int | None = hub
         while at is not None and (back := reached[at]) is not None:
-            if back == self.plan.hubs[at].above and at in self.linked and not self.plan.hubs[at].rights[NEEDS[verb]]:
+            if back == self.plan.hubs[at].above and at in self.linked and not self.hub_may(at, verb):
                 self.linked.discard(at)
                 return False
             if back == self.plan.hubs[at].above and at not in self.linked:
@@ -299,8 +336,8 @@ class Checker:
             return
         reached = self.model.reached(self.hive.plan.satellites[who][0], verb)
         others = self.model.satellites_at(reached) - {who}
-        expected = Counter() if verb == "escalate" else Counter(dict.fromkeys(others, 1))
-        assert self.hive.got(verb) == expected
+        is_for_all = CELLS[BELOW, verb].satellites == "all others"
+        assert self.hive.got(verb) == (Counter(dict.fromkeys(others, 1)) if is_for_all else Counter())
         at_site = [hub for hub in reached if self.hive.plan.hubs[hub].site == site]
         assert self.hive.heard_by_agents(text) == Counter(at_site)
 
@@ -315,6 +352,11 @@ class Checker:
         got = self.hive.got(verb)
         del got[who]
         assert got == Counter(dict.fromkeys(others, 1))
+
+    async def _bus(self, who: int, verb: str, site: str | None, text: str) -> None:
+        await self._send(who, utterance(text))
+        assert self.hive.heard_by_agents(text) == Counter([self.hive.plan.satellites[who][0]])
+        assert not any(self.hive.got(kind) for kind in ("bus", *FAN_OUT))
 
     async def _query(self, who: int, verb: str, site: str | None, text: str) -> None:
         await self._send(who, HiveMessage(verb, utterance(text), metadata={"query_id": text}))

@@ -70,7 +70,7 @@ def test_what_is_somebody_elses_is_left_alone(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("document", "key"),
     [
-        ({"network_protocol": {"hivemind-http-plugin": {}}}, "network_protocol.hivemind-http-plugin"),
+        ({"network_protocol": {"hivemind-mqtt-plugin": {}}}, "network_protocol.hivemind-mqtt-plugin"),
         ({"dialog_transformers": {"x": {}}}, "dialog_transformers"),
     ],
 )

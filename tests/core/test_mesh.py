@@ -190,6 +190,18 @@ async def test_who_waits_for_the_hub_above_is_told_that_it_is_gone(hives: AsyncE
     assert answers(sender) == [("hive.query.timeout", "upstream_unavailable")]
 
 
+async def test_a_question_that_is_denied_above_is_answered_below(hives: AsyncExitStack) -> None:
+    [top] = await chain(hives, "loft")
+    uplink = MemoryUplink(top, "hall", allowed_types=("speak",))
+    child = await hives.enter_async_context(MemoryHive(identity=hub_at("hall"), parent=uplink))
+    agent_says(child)
+    asker = await child.join("asker")
+    asker.send(HiveMessage("query", asking()))
+    await child.settle()
+    assert answers(asker) == [("hive.query.timeout", "acl_disallowed_type")]
+    assert child.agent.of_type("hive.policy.denied") == []
+
+
 # --- questions ----------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hivemind_bus_client.message import Message
 
+from ..asking import TOKEN
 from ..bus_frames import TWIN_MARKS, Twins
 from .queues import Inbox
 
@@ -67,13 +68,21 @@ _ANSWERS: tuple[tuple[re.Pattern[str], Callable[[datetime, Sequence[str]], str]]
 _POLITE = re.compile(r"\b(please|now|right now|thanks|thank you)\b")
 
 
-def answer(utterance: str, lang: str, now: datetime, peers: Sequence[str], how_to_attach: str = HOW_TO_ATTACH) -> str:
-    """What the built-in assistant says, in English, to an utterance heard in the language ``lang``."""
+def known(utterance: str, now: datetime, peers: Sequence[str]) -> str | None:
+    """What the built-in assistant knows to say, in English; None where it has no answer."""
     words = re.sub(r"[^\w' ]", " ", utterance[:_MAX_UTTERANCE].lower().replace("’", "'"))
     words = " ".join(_POLITE.sub(" ", words).split())
     for pattern, reply in _ANSWERS:
         if pattern.search(words):
             return reply(now, peers)
+    return None
+
+
+def answer(utterance: str, lang: str, now: datetime, peers: Sequence[str], how_to_attach: str = HOW_TO_ATTACH) -> str:
+    """What the built-in assistant says, in English, to an utterance heard in the language ``lang``."""
+    said = known(utterance, now, peers)
+    if said is not None:
+        return said
     english = "" if lang.lower().startswith("en") else " I only understand English."
     return f"No assistant is attached to this hub, so I cannot answer that.{english} {how_to_attach}"
 
@@ -89,10 +98,12 @@ def request_in(message: Message) -> tuple[str, str] | None:
     return (utterances[0], lang if isinstance(lang, str) else LANG) if utterances[0].strip() else None
 
 
-def replies(message: Message, said: str | None) -> list[Message]:
-    """What a skill would send back: the answer, if there is one, and that the utterance was handled."""
+def replies(message: Message, said: str | None, *, unknown: bool = False) -> list[Message]:
+    """What a skill would send back: the answer, or that there is none, and that the utterance was handled."""
     spoken: dict[str, Any] = {"utterance": said, "lang": LANG, "expect_response": False, "meta": {}}
     answers = [message.reply("speak", spoken)] if said else []
+    if unknown:
+        answers.append(message.reply("complete_intent_failure", {}))
     answers.append(message.reply("ovos.utterance.handled", {}))
     for reply in answers:
         context = {key: value for key, value in reply.context.items() if key not in TWIN_MARKS}
@@ -122,6 +133,9 @@ class Assistant:
         request = request_in(message)
         if request is None:
             return replies(message, None)
+        if TOKEN in message.context:  # a QUERY, which goes on to the hub above where nothing is known
+            said = known(request[0], self._clock(), self._peers())
+            return replies(message, said, unknown=said is None)
         return replies(message, answer(*request, self._clock(), self._peers(), self._how_to_attach))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import socket
 from collections.abc import Coroutine
 from typing import Any
 
@@ -20,16 +19,14 @@ from ..fairness import LoopShare
 from ..greeting import MAX_FRAME_BYTES
 from ..hub import Hub
 from ..peers import Peer
-from ..proxies import is_loopback
 from . import BindError
 from .intake import Intake, IntakeServer
 from .outbox import Outbox, run_now
+from .requests import client_address, health, no_delay, token_of
 from .tls import server_context
 
 log = logging.getLogger(__name__)
 
-MAX_TOKEN = 4096
-"""Characters of an authorization token."""
 TLS_WITHIN_S = 10.0
 CLOSE_WITHIN_S = 2.0
 SWEEPS_PER_INTERVAL = 4
@@ -175,20 +172,17 @@ class WebSocketTransport:
         return answer
 
     async def _health(self, request: web.BaseRequest, intake: Intake) -> web.Response:
-        """204 for this machine's supervisors, nothing for others."""
-        return web.Response(status=204 if is_loopback(request.remote or "") else 404)
+        return health(request)
 
     async def _serve(self, request: web.BaseRequest, intake: Intake) -> web.StreamResponse:
         if request.method != "GET" or not web.WebSocketResponse().can_prepare(request).ok:
             return web.Response(status=400, text='Can "Upgrade" only to "WebSocket".')
-        remote = self._config.proxies.client_address(
-            request.remote or "?", lambda name: request.headers.getall(name, [])
-        )
-        found = await self._hub.identify(_token(request), remote)
+        remote = client_address(request, self._config.proxies)
+        found = await self._hub.identify(token_of(request), remote)
         size = found.max_frame_bytes if isinstance(found, Visitor) else MAX_FRAME_BYTES
         ws = web.WebSocketResponse(compress=False, autoping=False, max_msg_size=size)
         await ws.prepare(request)
-        _no_delay(request)
+        no_delay(request)
         connection = WebSocketConnection(ws, intake, remote)
         self._connections.add(connection)
         try:
@@ -247,17 +241,3 @@ class WebSocketTransport:
                 elif timeout and now - connection.pinged_at >= timeout:
                     log.info("%s does not answer pings", connection.remote)
                     connection.cut()
-
-
-def _token(request: web.BaseRequest) -> str:
-    """Return the authorization token; an ambiguous or overlong one reads as none (docs/protocol.md 5.1)."""
-    given = request.query.getall("authorization", [])
-    return given[0] if len(given) == 1 and len(given[0]) <= MAX_TOKEN else ""
-
-
-def _no_delay(request: web.BaseRequest) -> None:
-    """Send small frames at once; and let a dead peer's socket go without lingering."""
-    assert request.transport is not None
-    sock = request.transport.get_extra_info("socket")
-    if sock is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

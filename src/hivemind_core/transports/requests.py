@@ -1,0 +1,36 @@
+"""What transports over HTTP read of a request in the same way."""
+
+from __future__ import annotations
+
+import socket
+
+from aiohttp import web
+
+from ..proxies import TrustedProxies, is_loopback
+
+MAX_TOKEN = 4096
+"""Characters of an authorization token."""
+
+
+def token_of(request: web.BaseRequest) -> str:
+    """Return the authorization token; an ambiguous or overlong one reads as none (docs/protocol.md 5.1)."""
+    given = request.query.getall("authorization", [])
+    return given[0] if len(given) == 1 and len(given[0]) <= MAX_TOKEN else ""
+
+
+def client_address(request: web.BaseRequest, proxies: TrustedProxies) -> str:
+    """Return where a request comes from, as far as trusted proxies say so."""
+    return proxies.client_address(request.remote or "?", lambda name: request.headers.getall(name, []))
+
+
+def no_delay(request: web.BaseRequest) -> None:
+    """Send small frames at once."""
+    assert request.transport is not None
+    sock = request.transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def health(request: web.BaseRequest) -> web.Response:
+    """Return 204 for this machine's supervisors, nothing for others."""
+    return web.Response(status=204 if is_loopback(request.remote or "") else 404)
