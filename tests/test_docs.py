@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from helpers.pages import Reader, blocks
+from helpers.processes import Children
+from helpers.sound import need_engine
+from helpers.street import PASSWORD, Street
 from hivemind_bus_client.refusals import REFUSALS
 from hivemind_bus_client.scripts import hmclient_cmds
 from hivemind_core.config import DEFAULTS
@@ -15,6 +20,14 @@ from hivemind_core.scripts import hmcore_cmds
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("packages/*/*.md")])
 CODE = sorted(path for folder in ("src", "tests", "bench", "examples") for path in (ROOT / folder).rglob("*.py"))
+EXECUTED = (
+    "api.md",
+    "cli.md",
+    "examples.md",
+    "identity-and-trust.md",
+    "message-types.md",
+    "serialization.md",
+)
 CITATION = re.compile(r"docs/protocol\.md (\d+(?:\.\d+)?(?:(?:, | and )\d+(?:\.\d+)?)*)")
 
 
@@ -61,7 +74,7 @@ def test_every_refusal_is_explained_in_its_own_words(code: str) -> None:
 
 @pytest.mark.parametrize("command", sorted({*hmclient_cmds.commands, *hmcore_cmds.commands}))
 def test_every_command_is_described(command: str) -> None:
-    page = read("docs/client.md" if command in hmclient_cmds.commands else "docs/hub.md")
+    page = read("docs/cli.md" if command in hmclient_cmds.commands else "docs/hub.md")
     assert f"`{command}`" in page
 
 
@@ -71,3 +84,26 @@ def test_the_defaults_in_the_table_are_the_defaults() -> None:
         assert f"| `{key}` | {DEFAULTS[key]} |" in page
     for key in ("runtime_password_strength_check", "binarize"):
         assert f"| `{key}` | {str(DEFAULTS[key]).lower()} |" in page
+
+
+# --- what stands in the guides runs -----------------------------------------------------------------------------
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("page", EXECUTED)
+def test_every_code_block_does_what_the_page_says(page: str, children: Children) -> None:
+    """By somebody with a device, `kitchen`, and a second one, `hall`, at a hub that stands under another."""
+    need_engine()
+    street = Street(children, picky=False)
+    street.open()
+    kitchen = street["kitchen"]
+    own = ["--key", "hall", "--password", PASSWORD, "--siteid", "hall", *kitchen.where]
+    kitchen.command("--app", "hall", "set-identity", *own)
+    if page == "cli.md":  # it begins with a device that is not set up
+        shutil.rmtree(kitchen.home.config / "hivemind")
+    names = {"hub.local": "127.0.0.1", "5678": str(street.house.hub.port), "KEY": "kitchen", "PASSWORD": PASSWORD}
+    reader = Reader(kitchen.home, street.house.hub.home, names)
+    found = blocks(ROOT / "docs" / page)
+    assert found
+    for block in found:
+        reader.run(block)

@@ -9,12 +9,14 @@ import pytest
 PUBLIC: dict[str, str] = {
     "hivemind_bus_client": """
         AsyncHiveMessageBusClient AsyncHiveMessageWaiter AsyncHivePayloadWaiter HiveMessage HiveMessageBusClient
-        HiveMessageType""",
+        HiveMessageType HiveMindHTTPClient""",
     "hivemind_bus_client.client": """
         BinaryDataCallbacks HiveMessageBusClient HiveMessageWaiter HivePayloadWaiter WEBSOCKET_CONNECT_TIMEOUT
         WORKER_JOIN_TIMEOUT""",
     "hivemind_bus_client.async_client": """
         AsyncHiveMessageBusClient AsyncHiveMessageWaiter AsyncHivePayloadWaiter BinaryDataCallbacks""",
+    "hivemind_bus_client.http_client": """
+        BinaryDataCallbacks DEFAULT_HANDSHAKE_MAX_RETRIES HTTP_TIMEOUT HiveMindHTTPClient""",
     "hivemind_bus_client.message": """
         HiveMessage HiveMessageType HiveMindBinaryPayloadType MalformedWirePayload Message""",
     "hivemind_bus_client.serialization": """
@@ -86,13 +88,20 @@ def test_all_message_types_are_there() -> None:
     assert sorted(kinds.__members__) == MESSAGE_TYPES.split()
 
 
-@pytest.mark.parametrize("name", ["HiveMessageBusClient", "AsyncHiveMessageBusClient"])
+THREADED_MEMBERS = "collect_responses on_collect run_forever run_in_thread"
+HTTP_MEMBERS = """
+    connected disconnect get_binary_messages get_messages http_timeout is_alive join remove_mycroft run shutdown start
+    stopped
+"""
+
+
+@pytest.mark.parametrize("name", ["HiveMessageBusClient", "AsyncHiveMessageBusClient", "HiveMindHTTPClient"])
 def test_clients_have_the_members_applications_use(name: str) -> None:
     from hivemind_bus_client.identity import NodeIdentity
 
     made = getattr(import_module("hivemind_bus_client"), name)
     client = made(key="k", password="p", host="127.0.0.1", identity=NodeIdentity())
-    members = CLIENT_MEMBERS.split() + (
-        ["collect_responses", "on_collect", "run_forever", "run_in_thread"] if name == "HiveMessageBusClient" else []
-    )
+    members = CLIENT_MEMBERS.split()
+    members += THREADED_MEMBERS.split() if not name.startswith("Async") else []
+    members += HTTP_MEMBERS.split() if name == "HiveMindHTTPClient" else []
     assert [member for member in members if not hasattr(client, member)] == []

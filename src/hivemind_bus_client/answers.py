@@ -11,6 +11,8 @@ from .message import HiveMessage, HiveMessageType
 
 QUERY_STREAM_END = "hive.query.complete"
 QUERY_TIMEOUT = "hive.query.timeout"
+ASKED = frozenset({"recognizer_loop:utterance", "ovos.utterance.handle"})
+"""The OVOS messages that a question consists of."""
 
 _BUS = HiveMessageType.BUS
 
@@ -35,6 +37,11 @@ def inner_topic(message: HiveMessage) -> str:
 def is_stream_end(message: HiveMessage) -> bool:
     """Tell whether this says that nothing more will come from its responder."""
     return inner_topic(message) == QUERY_STREAM_END
+
+
+def is_request(message: HiveMessage) -> bool:
+    """Tell whether this is somebody's question on its way to those who may answer it, and no answer."""
+    return message.metadata.get("is_response") is not True and inner_topic(message) in ASKED
 
 
 def responders(responses: Sequence[HiveMessage]) -> int:

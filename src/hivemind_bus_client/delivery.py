@@ -66,13 +66,18 @@ class Delivery:
         """The handlers of an OVOS message made local, under both of its names (see `topics`)."""
         if self._twins.is_repeat(local.msg_type, local.data, local.context):
             return
-        names = [local]
         twin = TWIN_OF.get(local.msg_type)
-        if twin is not None:
-            names.append(Message(twin, local.data, {**local.context, TWIN_MARK: True}))
-        for named in names:
-            for bus in self._buses():
-                yield from bus_calls(bus, named)
+        for bus in self._buses():
+            yield from bus_calls(bus, local)
+            if twin is not None and not knows_both_names(bus):
+                yield from bus_calls(bus, Message(twin, local.data, {**local.context, TWIN_MARK: True}))
+
+
+def knows_both_names(bus: Any) -> bool:
+    """Tell whether a bus brings a message to the listeners of its other name by itself: ours does, and the newer of
+    OVOS do; given both names, they would call a handler twice.
+    """
+    return isinstance(bus, FakeBus) or hasattr(bus, "_translator")
 
 
 def handle_binary(message: HiveMessage, callbacks: BinaryDataCallbacks) -> Any:

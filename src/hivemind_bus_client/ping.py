@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from .hive_map import HiveMapper
 from .message import HiveMessage, HiveMessageType
+from .presence import Presence
 
 Tell = Callable[[str], None]
 
@@ -17,7 +18,8 @@ Tell = Callable[[str], None]
 class Ping:
     """One flood; what comes in is noted from the moment it is made."""
 
-    def __init__(self, client: Any, name: str, tell: Tell) -> None:
+    def __init__(self, client: Any, name: str, tell: Tell, public_key: str = "") -> None:
+        """Listen from now on. `name` and `public_key` are this node's, `tell` gets a line for each that answers."""
         self.flood_id = str(uuid4())
         self.root = f"{name}::{self.flood_id[:8]}"
         """What this node is called on the map."""
@@ -26,6 +28,7 @@ class Ping:
         """Why the connection was lost meanwhile; empty if it was not."""
         self._client = client
         self._name = name
+        self._public_key = public_key
         self._tell = tell
         self._ended = threading.Event()
         self.mapper.start_ping(self.flood_id)
@@ -35,13 +38,8 @@ class Ping:
 
     def run(self, timeout_s: float) -> bool:
         """Send the PING, collect answers for so long, and tell whether there were any."""
-        payload = {
-            "flood_id": self.flood_id,
-            "timestamp": time.time(),
-            "peer": f"{self._name}::{self._client.session_id}",
-            "site_id": self._client.site_id,
-        }
-        self._client.emit(HiveMessage(HiveMessageType.PROPAGATE, HiveMessage(HiveMessageType.PING, payload)))
+        own = Presence(self._name, self._client.session_id, self._client.site_id, self._public_key)
+        self._client.emit(own.ping(self.flood_id, time.time()))
         self._ended.wait(timeout_s)
         return bool(self.mapper.nodes)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .answers import QUERY_STREAM_END, QUERY_TIMEOUT, inner_topic, is_stream_end, query_id
+from .answers import QUERY_STREAM_END, QUERY_TIMEOUT, inner_topic, is_request, is_stream_end, query_id
 from .bus_context import VERIFIED_SOURCE_KEY, Speaker, localise
 from .bus_message import as_message, message_class
 from .cascade import CascadeAggregator, QueryLivenessTimer, Select
@@ -31,6 +31,8 @@ from .internal_protocol import HiveMindSlaveInternalProtocol
 from .key_exchange import KeyExchange, handles_exchange
 from .message import HiveMessage, HiveMessageType, Message
 from .poorman_handshakes import HandShake, PasswordHandShake
+from .presence import Announcements, Presence, flood_id
+from .topology import answering
 from .trust import is_trusted, same_key, signer
 
 __all__ = [
@@ -47,7 +49,6 @@ __all__ = [
 LOG = logging.getLogger(__name__)
 
 VERIFIED_SOURCE_PEER_KEY = VERIFIED_SOURCE_KEY
-NAMELESS = "satellite"
 MAX_OPEN_CASCADES = 64
 
 _BUS = HiveMessageType.BUS
@@ -90,6 +91,7 @@ class HiveMindSlaveProtocol(KeyExchange):
     _opened_intercoms: FloodIdCache = field(default_factory=FloodIdCache, init=False, repr=False)
     _cascades: dict[str, CascadeAggregator] = field(default_factory=dict, init=False, repr=False)
     _done_cascades: FloodIdCache = field(default_factory=FloodIdCache, init=False, repr=False)
+    _announcements: Announcements = field(default_factory=Announcements, init=False, repr=False)
     _home: Any = field(default=None, init=False, repr=False)
 
     # --- joining connection and bus -------------------------------------------------------------------------
@@ -140,7 +142,20 @@ class HiveMindSlaveProtocol(KeyExchange):
         elif message.msg_type == HiveMessageType.PROPAGATE and isinstance(message.body, Mapping):
             inner = message.body
             if inner.get("msg_type") == _PING and isinstance(inner.get("payload"), Mapping):
-                self._own_floods.check(_flood_id(inner["payload"]))
+                self._own_floods.check(flood_id(inner["payload"]))
+
+    def announcement(self, message: HiveMessage) -> HiveMessage | None:
+        """Return the PING that the connection is to send ahead of a message, if one is due: a PROPAGATE(BUS) acts only
+        where its sender's key is trusted, and who has heard no PING of it does not know the key.
+        """
+        if message.msg_type != HiveMessageType.PROPAGATE:
+            return None
+        return self._announcements.ahead_of(message, self._presence())
+
+    def connection_opened(self) -> None:
+        """Note that there is a new session."""
+        super().connection_opened()
+        self._announcements.forget()
 
     def reset_connection_state(self) -> None:
         """Note that the connection is lost: no QUERY under way will be answered any more. Whoever ends it on purpose
@@ -243,18 +258,13 @@ class HiveMindSlaveProtocol(KeyExchange):
             return
         if self._map().on_ping(message, time.time()):
             self._map().mark_trusted_nodes({key: key for key in self._trusted_keys()})
-        flood_id = _flood_id(payload)
-        if flood_id in self._own_floods or self._map().check_flood_id(flood_id):
-            return
-        answer = {
-            "flood_id": flood_id,
-            "peer": f"{self.identity.name or NAMELESS}::{self.hm.session_id}",
-            "site_id": self.site_id,
-            "timestamp": time.time(),
-            "public_key": self.identity.public_key,
-            "lang": _language(),
-        }
-        self._emit(HiveMessage(HiveMessageType.PROPAGATE, HiveMessage(_PING, answer)))
+        flood = flood_id(payload)
+        if flood not in self._own_floods and not self._map().check_flood_id(flood):
+            self._emit(self._presence().ping(flood, time.time()))
+
+    def _presence(self) -> Presence:
+        own = self.identity
+        return Presence(own.name, self.hm.session_id, self.site_id, own.public_key, _language())
 
     def _map(self) -> HiveMapper:
         if self.hive_mapper is None:
@@ -301,9 +311,11 @@ class HiveMindSlaveProtocol(KeyExchange):
     # --- answers --------------------------------------------------------------------------------------------
 
     def handle_query(self, message: HiveMessage) -> None:
-        """Take a part of the answer to a QUERY. Raises AssertionError for what can be none."""
+        """Take a part of the answer to a QUERY; the questions of others are not for here. Raises AssertionError for
+        what can be no answer.
+        """
         inner, asked = _inner(message), query_id(message)
-        if inner is None:
+        if inner is None or is_request(message):
             return
         if inner.msg_type == _INTERCOM:
             self.handle_intercom(message)
@@ -333,9 +345,11 @@ class HiveMindSlaveProtocol(KeyExchange):
         self._inject(Message(QUERY_TIMEOUT, {"query_id": query_id, "error": "no_answer"}))
 
     def handle_cascade(self, message: HiveMessage) -> None:
-        """Take an answer to a CASCADE; one of all is chosen later. Raises AssertionError for what can be none."""
+        """Take an answer to a CASCADE; one of all is chosen later. The questions of others are not for here. Raises
+        AssertionError for what can be no answer.
+        """
         inner = _inner(message)
-        if inner is None:
+        if inner is None or is_request(message):
             return
         if inner.msg_type != _BUS:
             raise AssertionError(f"no answer to a CASCADE: {inner.msg_type}")
@@ -376,9 +390,9 @@ class HiveMindSlaveProtocol(KeyExchange):
         self.handle_bus(answer.payload)
 
     def _known(self) -> int | None:
-        """How many nodes the application's map knows; None where there is none to go by."""
+        """How many nodes that may answer the application's map knows; None where there is none to go by."""
         mapper = self.hive_mapper
-        return len(mapper.nodes) or None if mapper is not None and mapper is not self._own_map else None
+        return answering(mapper.nodes) or None if mapper is not None and mapper is not self._own_map else None
 
 
 _DONE_BY_CLIENT = frozenset({HiveMessageType.HELLO, HiveMessageType.HANDSHAKE, HiveMessageType.BUS})
@@ -394,11 +408,6 @@ def _inner(message: HiveMessage) -> HiveMessage | None:
     return found
 
 
-def _flood_id(payload: Mapping[str, Any]) -> str:
-    found = payload.get("flood_id")
-    return found if isinstance(found, str) else ""
-
-
 def _ovos_sessions() -> Any:
     """The session module of ovos_bus_client, where the application has imported it."""
     return sys.modules.get("ovos_bus_client.session")
@@ -406,7 +415,8 @@ def _ovos_sessions() -> Any:
 
 def _language() -> str | None:
     sessions = _ovos_sessions()
-    return str(sessions.SessionManager.get().lang) if sessions is not None else None
+    default = sessions.SessionManager.default_session if sessions is not None else None
+    return str(default.lang) if default is not None else None
 
 
 def _note_session(message: Any) -> None:

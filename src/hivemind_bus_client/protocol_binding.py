@@ -53,6 +53,12 @@ class Binding:
         if told is not None:
             told(message)
 
+    def ahead_of(self, message: HiveMessage) -> HiveMessage | None:
+        """Return what is to be sent before a message; None if there is nothing."""
+        asked = getattr(self.protocol, "announcement", None)
+        found = asked(message) if asked is not None else None
+        return found if isinstance(found, HiveMessage) else None
+
     def not_sent(self, message: HiveMessage) -> None:
         """Tell that this message was not sent after all."""
         waiting = getattr(self.protocol, "query_liveness", None)
@@ -63,6 +69,9 @@ class Binding:
         """Tell of a new session: the hub's HELLO, and whether binary frames are used."""
         protocol = self.protocol
         protocol.binarize = binarize
+        told = getattr(protocol, "connection_opened", None)
+        if told is not None:
+            told()
         if isinstance(hub.get("pubkey"), str):
             protocol.mpubkey = hub["pubkey"]
         internal = getattr(protocol, "internal_protocol", None)

@@ -4,41 +4,49 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 import click
 
-from .address import DEFAULT_PORT, Address, parse_address
+from .address import DEFAULT_PORT, Address, is_http, known_port, parse_address
 from .client import HiveMessageBusClient
-from .codec import loads
+from .codec import dumps
 from .denials import DENIED, Denial, read_denial
 from .driver import HandshakeTimedOut
-from .exceptions import HiveMindException, InvalidJson, NotConnected
+from .exceptions import HiveMindException, NotConnected
 from .identity import NodeIdentity
 from .message import HiveMessage, HiveMessageType, Message
+from .options import (
+    Mistake,
+    Target,
+    bus_message,
+    connect_options,
+    link_options,
+    message_options,
+    question,
+    question_options,
+    time_limit,
+)
 from .ping import Ping
 from .psk_cache import clear_cached_psks
+from .question import Question
 from .session import UNKNOWN_SITE
 from .terminal import Screen, Terminal, printable
 from .version import __version__
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-DEFAULT_TIMEOUT_S = 30.0
 PING_TIMEOUT_S = 5.0
 MIN_CONNECT_S = 10.0
 """How long `ping`, whose --timeout is for answers, tries to connect at least."""
 DENIAL_GRACE_S = 0.3
 """How long after the hub has read a message its denial may take to come."""
 
+THIS_MACHINE = "ws://127.0.0.1"
+"""The hub of who has never named one."""
+
 CONNECTED = "== connected to HiveMind"
-
-
-class Mistake(click.ClickException, ValueError):
-    """A command was given what it cannot use."""
 
 
 class _Commands(click.Group):
@@ -57,7 +65,11 @@ class _Commands(click.Group):
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if isinstance(error, (HiveMindException, OSError, ValueError)) else f"{type(error).__name__}: {text}"
+    return (
+        text
+        if isinstance(error, (HiveMindException, OSError, ValueError, ImportError))
+        else f"{type(error).__name__}: {text}"
+    )
 
 
 @dataclass(frozen=True)
@@ -65,18 +77,6 @@ class _Choice:
     """Which identity the commands work on."""
 
     app: str | None
-
-
-@dataclass(frozen=True)
-class _Link:
-    """The options that all commands have that connect."""
-
-    key: str = field(repr=False)
-    password: str = field(repr=False)
-    host: str
-    port: int | None
-    siteid: str
-    timeout: float
 
 
 def _note(text: str) -> None:
@@ -104,49 +104,31 @@ def hmclient_cmds(ctx: click.Context, app: str | None, debug: bool) -> None:
         logger.setLevel(logging.DEBUG)
 
 
-def _timeout(default_s: float, text: str) -> Callable[[F], F]:
-    some_time = click.FloatRange(min=0, min_open=True)
-    return click.option("--timeout", type=some_time, default=default_s, show_default=True, help=text)
-
-
-def _link_options(command: F) -> F:
-    """The options of a command that connects, the time limit apart."""
-    for option in (
-        click.option("--siteid", default="", help="Where this satellite stands, such as a room."),
-        click.option("--port", type=int, help="The hub's port (identity, else 5678)."),
-        click.option("--host", default="", help="The hub's host, ws:// or wss:// (default: identity)."),
-        click.option("--password", default="", help="The password (default: identity)."),
-        click.option("--key", default="", help="The access key (default: identity)."),
-    ):
-        command = option(command)
-    return command
-
-
-def _connect_options(command: F) -> F:
-    return _timeout(DEFAULT_TIMEOUT_S, "Seconds to try to connect.")(_link_options(command))
-
-
-def _message_options(command: F) -> F:
-    """The options of the commands that send one OVOS message."""
-    command = click.option("--payload", default="", help="Its data, a JSON object.")(command)
-    return click.option("--msg", default="", help="Type of the message, such as recognizer_loop:utterance.")(command)
-
-
-def _client(link: _Link) -> HiveMessageBusClient:
+def _client(link: Target) -> HiveMessageBusClient:
+    identity = _node_identity()
     try:
-        return HiveMessageBusClient(
+        return _class_for(link.host or identity.default_master)(
             key=link.key or None,
             password=link.password or None,
             host=link.host or None,
             port=link.port,
-            identity=_node_identity(),
+            identity=identity,
         )
     except (RuntimeError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 
 
+def _class_for(host: Any) -> type[HiveMessageBusClient]:
+    """What speaks with a host that is written like this."""
+    if not isinstance(host, str) or not is_http(host):
+        return HiveMessageBusClient
+    from .http_client import HiveMindHTTPClient
+
+    return HiveMindHTTPClient
+
+
 @contextmanager
-def _connected(link: _Link) -> Iterator[HiveMessageBusClient]:
+def _connected(link: Target) -> Iterator[HiveMessageBusClient]:
     """A client that the hub has admitted; how it fails is told in one line."""
     client = _client(link)
     told: list[str] = []
@@ -166,7 +148,7 @@ def _connected(link: _Link) -> Iterator[HiveMessageBusClient]:
         client.close()
 
 
-def _connect(client: HiveMessageBusClient, link: _Link) -> None:
+def _connect(client: HiveMessageBusClient, link: Target) -> None:
     try:
         client.connect(site_id=link.siteid or None, timeout=link.timeout)
     except ConnectionRefusedError as error:
@@ -190,8 +172,12 @@ def _not_connected(error: RuntimeError, timeout_s: float) -> str:
 @hmclient_cmds.command("set-identity")
 @click.option("--key", default="", help="The access key that `hivemind-core add-client` printed.")
 @click.option("--password", default="", help="The password that it printed.")
-@click.option("--host", default="", help="The hub's host: a name, ws://name or wss://name.")
-@click.option("--port", type=int, help="The hub's port (default 5678).")
+@click.option(
+    "--host",
+    default="",
+    help="The hub's host: a name, ws://name, wss://name, http://name or https://name (at first: this machine).",
+)
+@click.option("--port", type=int, help="The hub's port (default 5678, HTTP 5679).")
 @click.option("--siteid", default="", help="Where this satellite stands, such as a room.")
 def identity_set(key: str, password: str, host: str, port: int | None, siteid: str) -> None:
     """Store who this satellite is and where its hub is; what is not given stays as it was."""
@@ -203,10 +189,11 @@ def identity_set(key: str, password: str, host: str, port: int | None, siteid: s
         identity.create_keys()
         click.echo(f"PUBKEY: {identity.public_key}")
     if address is not None:
-        identity.default_master = f"{'wss' if address.secure else 'ws'}://{address.host}"
+        identity.default_master = f"{address.scheme}://{address.host}"
         identity.default_port = address.port
-    elif identity.default_port is None:
-        identity.default_port = DEFAULT_PORT
+    else:
+        identity.default_master = identity.default_master or THIS_MACHINE
+        identity.default_port = identity.default_port or DEFAULT_PORT
     if password and password != identity.password:
         clear_cached_psks(identity.noise_key)
     identity.password = password or identity.password
@@ -223,22 +210,27 @@ def _chosen_address(identity: NodeIdentity, host: str, port: int | None) -> Addr
     known = host or identity.default_master
     if not known:
         raise Mistake("a port alone says nothing yet: give --host too")
-    return parse_address(known, port, identity.default_port)
+    return _parsed(known, port, identity)
+
+
+def _parsed(host: str, port: int | None, identity: NodeIdentity) -> Address:
+    stored = known_port(identity.default_port, identity.default_master, is_http(host))
+    return parse_address(host, port, stored, http=None)
 
 
 @hmclient_cmds.command("test-identity")
-@_connect_options
+@connect_options
 def test_identity(**options: Any) -> None:
     """Connect once and say whether the hub accepts this satellite."""
-    with _connected(_Link(**options)):
+    with _connected(Target(**options)):
         click.echo("== Identity successfully connected to HiveMind!")
 
 
 @hmclient_cmds.command("terminal")
-@_connect_options
+@connect_options
 def terminal(**options: Any) -> None:
     """Talk to the hive by keyboard; ends with Ctrl-D."""
-    link = _Link(**options)
+    link = Target(**options)
     with _connected(link) as client:
         click.echo(CONNECTED)
         conversation = Terminal(client, Screen(), link.timeout)
@@ -250,52 +242,40 @@ def terminal(**options: Any) -> None:
 
 
 @hmclient_cmds.command("send-mycroft")
-@_connect_options
-@_message_options
+@connect_options
+@message_options
 def send_mycroft(msg: str, payload: str, **options: Any) -> None:
     """Send one OVOS message and say if the hub denies it."""
-    _deliver(HiveMessage(HiveMessageType.BUS, _message(msg, payload)), _Link(**options))
+    _deliver(HiveMessage(HiveMessageType.BUS, bus_message(msg, payload)), Target(**options))
 
 
 @hmclient_cmds.command("escalate")
-@_connect_options
-@_message_options
+@connect_options
+@message_options
 def escalate(msg: str, payload: str, **options: Any) -> None:
     """Send one OVOS message to the hubs above."""
-    _deliver_routed(HiveMessageType.ESCALATE, _message(msg, payload), _Link(**options))
+    _deliver_routed(HiveMessageType.ESCALATE, bus_message(msg, payload), Target(**options))
 
 
 @hmclient_cmds.command("propagate")
-@_connect_options
-@_message_options
+@connect_options
+@message_options
 def propagate(msg: str, payload: str, **options: Any) -> None:
     """Send one OVOS message to all nodes; those at the site of --siteid that trust this one act on it."""
-    _deliver_routed(HiveMessageType.PROPAGATE, _message(msg, payload), _Link(**options))
+    _deliver_routed(HiveMessageType.PROPAGATE, bus_message(msg, payload), Target(**options))
 
 
-def _deliver_routed(kind: HiveMessageType, message: Message, link: _Link) -> None:
+def _deliver_routed(kind: HiveMessageType, message: Message, link: Target) -> None:
     site = link.siteid or _node_identity().site_id or UNKNOWN_SITE
     _deliver(HiveMessage(kind, HiveMessage(HiveMessageType.BUS, message), target_site_id=site), link)
 
 
-def _deliver(message: HiveMessage, link: _Link) -> None:
+def _deliver(message: HiveMessage, link: Target) -> None:
     with _connected(link) as client:
         click.echo(CONNECTED)
         denial = _send(client, message)
     if denial is not None:
         raise click.ClickException(printable(str(denial)))
-
-
-def _message(msg_type: str, payload: str) -> Message:
-    if not msg_type:
-        raise Mistake("please give the type of the message with --msg")
-    try:
-        data = loads(payload) if payload else {}
-    except InvalidJson as error:
-        raise Mistake(f"--payload is not JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise Mistake('--payload must be a JSON object, such as \'{"utterances": ["hello"]}\'')
-    return Message(msg_type, data)
 
 
 def _send(client: HiveMessageBusClient, message: HiveMessage) -> Denial | None:
@@ -320,13 +300,44 @@ def _send(client: HiveMessageBusClient, message: HiveMessage) -> Denial | None:
     return denials[0] if denials else None
 
 
+@hmclient_cmds.command("query")
+@question_options
+def query(**options: Any) -> None:
+    """Ask the hub, and those above it until one has an answer."""
+    _ask(HiveMessageType.QUERY, **options)
+
+
+@hmclient_cmds.command("cascade")
+@question_options
+def cascade(**options: Any) -> None:
+    """Ask all hubs of the mesh, and print what each has to say."""
+    _ask(HiveMessageType.CASCADE, **options)
+
+
+def _ask(kind: HiveMessageType, msg: str, payload: str, as_json: bool, **options: Any) -> None:
+    link, message = Target(**options), question(msg, payload)
+
+    def tell(text: str) -> None:
+        if not as_json:
+            click.echo(f">  {printable(text)}")
+
+    with _connected(replace(link, timeout=max(link.timeout, MIN_CONNECT_S))) as client:
+        click.echo(CONNECTED, err=as_json)
+        asked = Question(client, kind, tell)
+        asked.ask(message, link.timeout)
+    if as_json:
+        click.echo(dumps(asked.as_dict()))
+    if asked.problem:
+        raise click.ClickException(printable(asked.problem))
+
+
 @hmclient_cmds.command("ping")
-@_timeout(PING_TIMEOUT_S, "Seconds to wait for answers.")
-@_link_options
+@time_limit(PING_TIMEOUT_S, "Seconds to wait for answers.")
+@link_options
 @click.option("--json", "as_json", is_flag=True, help="Print the map as JSON, and nothing else, on stdout.")
 def ping(as_json: bool, **options: Any) -> None:
     """Ask every node of the mesh to show itself, and draw the map."""
-    link = _Link(**options)
+    link = Target(**options)
     window_s = link.timeout
 
     def tell(text: str) -> None:
@@ -334,7 +345,7 @@ def ping(as_json: bool, **options: Any) -> None:
 
     with _connected(replace(link, timeout=max(window_s, MIN_CONNECT_S))) as client:
         tell(f"{CONNECTED}, sending PING (timeout={window_s}s)")
-        flood = Ping(client, _node_identity().name, tell)
+        flood = Ping(client, client.identity.name, tell, client.identity.public_key)
         answered = flood.run(window_s)
     if as_json:
         click.echo(flood.mapper.to_json())
@@ -356,7 +367,7 @@ def forget_server(host: str, port: int | None) -> None:
     known = host or identity.default_master
     if not known:
         raise Mistake("host not set, please pass --host or call 'hivemind-client set-identity'")
-    server = parse_address(known, port, identity.default_port).pin_id
+    server = _parsed(known, port, identity).pin_id
     if identity.forget_noise_key(server):
         click.echo(f"forgot pinned key for {server}")
         click.echo("the next connection will trust and pin the key it sees")

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,9 +49,22 @@ class NodeInfo:
         }
 
 
+def is_hub(peer: str) -> bool:
+    """Tell whether a label is a hub's: its public key."""
+    return peer.lstrip().startswith("-----BEGIN")
+
+
+def answering(peers: Iterable[str]) -> int:
+    """Return how many of these nodes may answer a question: the hubs, which have an assistant; all, where no hub is
+    among them.
+    """
+    labels = list(peers)
+    return sum(is_hub(label) for label in labels) or len(labels)
+
+
 def display_peer(peer: str) -> str:
     """Return a label as it is shown to people: a public key as the beginning of its SHA-256."""
-    if not peer.lstrip().startswith("-----BEGIN"):
+    if not is_hub(peer):
         return peer
     return f"key:{hashlib.sha256(peer.encode()).hexdigest()[:SHOWN_DIGITS]}"
 

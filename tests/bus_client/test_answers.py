@@ -1,6 +1,6 @@
 import pytest
 
-from hivemind_bus_client.answers import inner_topic, is_stream_end, query_id, responders
+from hivemind_bus_client.answers import inner_topic, is_request, is_stream_end, query_id, responders
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 
 
@@ -25,6 +25,14 @@ def test_the_end_of_a_stream():
     assert is_stream_end(answer("hive.query.complete"))
     assert not is_stream_end(answer("hive.query.timeout"))
     assert not is_stream_end(answer())
+
+
+@pytest.mark.parametrize("topic", ["recognizer_loop:utterance", "ovos.utterance.handle"])
+def test_the_question_of_another(topic):
+    assert is_request(answer(topic))
+    assert is_request(answer(topic, is_response="yes"))
+    assert not is_request(answer(topic, is_response=True))
+    assert not is_request(answer("speak"))
 
 
 def test_how_many_nodes_have_answered():

@@ -45,11 +45,42 @@ def test_a_bus_message_comes_to_every_handler_under_both_names() -> None:
         "text",
         "bus",
         "agent speak",
-        "own speak",
         "agent ovos.utterance.speak",
+        "own speak",
         "own ovos.utterance.speak",
     ]
     assert heard.log[2][1] == {"source": "me"}
+
+
+class ForeignBus:
+    """A bus of another library: it knows nothing of a message's other name."""
+
+    def __init__(self) -> None:
+        self.emitted: list[Any] = []
+
+    def emit(self, message: Any) -> None:
+        self.emitted.append(message)
+
+
+class BridgingBus(ForeignBus):
+    """One of those that do."""
+
+    _translator = object()
+
+
+@pytest.mark.parametrize(
+    ("made", "names"),
+    [(ForeignBus, ["speak", "ovos.utterance.speak"]), (BridgingBus, ["speak"])],
+)
+def test_a_bus_that_knows_both_names_is_given_one(made: type[ForeignBus], names: list[str]) -> None:
+    bus = made()
+    delivery = Delivery(Emitter(), lambda: [bus], lambda: Speaker("agent", "s1", "attic"), BinaryDataCallbacks)
+    for call in delivery.received(bus_message("speak")):
+        call()
+    assert [message.msg_type for message in bus.emitted] == names
+    assert [bool(message.context.get("_namespace_compat_twin")) for message in bus.emitted] == [False, True][
+        : len(names)
+    ]
 
 
 def test_a_marked_twin_of_what_was_delivered_is_not_delivered_again() -> None:
@@ -67,7 +98,7 @@ def test_what_another_brings_comes_to_the_buses_alone() -> None:
     heard = Heard()
     for call in heard.delivery.injected(Message("speak", {}, {"hivemind_verified_source_peer": "PEM"})):
         call()
-    assert [name for name, _ in heard.log][:2] == ["agent speak", "own speak"]
+    assert [name for name, _ in heard.log][::2] == ["agent speak", "own speak"]
     assert heard.log[0][1] == {"hivemind_verified_source_peer": "PEM"}
 
 

@@ -255,3 +255,18 @@ async def test_what_cannot_be_read_harms_nothing(satellite):
         HiveMessage(HiveMessageType.INTERCOM, {"ciphertext": "%%%", "encrypted_key": "x"}),
         HiveMessage(HiveMessageType.ESCALATE, speak()),
     )
+
+
+async def test_what_is_propagated_is_announced_first(satellite, hub):
+    order = HiveMessage(PROPAGATE, speak(), target_site_id="attic")
+    for _ in range(2):
+        await satellite.run(satellite.client.emit, order)
+    await eventually(lambda: len(hub.received) == 3)
+    assert [message.payload.msg_type for message in hub.received] == ["ping", "bus", "bus"]
+    shown = hub.received[0].payload.payload
+    assert (shown["peer"], shown["public_key"]) == (
+        f"one::{satellite.client.session_id}",
+        satellite.identity.public_key,
+    )
+    await satellite.is_deaf_to(HiveMessage(PROPAGATE, HiveMessage(PING, shown)))
+    assert len(hub.received) == 3  # its own flood is not answered

@@ -603,6 +603,16 @@ def test_what_can_be_no_answer(connection, protocol, heard, kind):
     assert heard == []
 
 
+@pytest.mark.parametrize("kind", [QUERY, CASCADE])
+@pytest.mark.parametrize("topic", ["recognizer_loop:utterance", "ovos.utterance.handle"])
+def test_the_questions_of_others_are_not_for_here(connection, open_protocol, kind, topic):
+    """The released protocol takes them for answers: every satellite would act on what another one asked."""
+    taken: list[Message] = []
+    open_protocol.internal_protocol.bus.on(topic, taken.append)
+    connection.comes_in(HiveMessage(kind, bus(topic=topic), metadata={"query_id": "q"}))
+    assert (taken, open_protocol.cascade_aggregator) == ([], None)
+
+
 # --- CASCADE -------------------------------------------------------------------------------------------------
 
 
@@ -626,6 +636,14 @@ def test_one_of_all_answers_is_chosen(connection, open_protocol, heard):
     connection.comes_in(answered(CASCADE, 2))
     connection.comes_in(answered(CASCADE, 3))
     assert [message.data["n"] for message in heard] == [2]
+
+
+def test_hubs_are_waited_for_and_satellites_are_not(connection, open_protocol, heard):
+    """A satellite shows itself on the map and has no assistant that could answer."""
+    hub_pem = "-----BEGIN PUBLIC KEY-----"
+    open_protocol.hive_mapper.on_ping(HiveMessage("ping", {"flood_id": "f", "peer": hub_pem, "public_key": hub_pem}))
+    connection.comes_in(answered(CASCADE, 1))
+    assert [message.data["n"] for message in heard] == [1]
 
 
 def test_questions_do_not_mix(connection, open_protocol, heard):
@@ -677,6 +695,19 @@ def test_open_questions_are_bounded(connection, protocol, monkeypatch, caplog):
     connection.comes_in(answered(CASCADE, query_id="9"))
     assert len(protocol.cascade_aggregator.responses) == 1
     protocol.cascade_aggregator.cancel()
+
+
+# --- announcing ----------------------------------------------------------------------------------------------
+
+
+def test_what_it_propagates_is_announced_once_a_session(protocol, identity):
+    order = HiveMessage(PROPAGATE, bus())
+    shown = protocol.announcement(order).payload.payload
+    assert (shown["peer"], shown["site_id"]) == (f"sat::{protocol.hm.session_id}", "kitchen")
+    assert shown["public_key"] == identity.public_key
+    assert protocol.announcement(order) is None
+    protocol.connection_opened()
+    assert protocol.announcement(order) is not None
 
 
 def test_it_may_be_told_nothing_of_what_is_sent(protocol):

@@ -12,6 +12,7 @@ from hivemind_bus_client.protocol import HiveMindSlaveProtocol
 from hivemind_bus_client.protocol_binding import Binding, default_protocol
 
 QUERY = HiveMessage(HiveMessageType.QUERY, HiveMessage(HiveMessageType.BUS, Message("ask")))
+PING = HiveMessage(HiveMessageType.PING, {})
 
 
 class Whole:
@@ -29,6 +30,12 @@ class Whole:
     def sending(self, message: HiveMessage) -> None:
         self.told.append(message)
 
+    def connection_opened(self) -> None:
+        self.told.append("opened")
+
+    def announcement(self, message: HiveMessage) -> HiveMessage:
+        return PING
+
     def reset_connection_state(self) -> None:
         self.told.append("lost")
 
@@ -43,13 +50,15 @@ def test_a_protocol_is_told_of_the_connection() -> None:
     assert (protocol.mpubkey, protocol.binarize, protocol.internal_protocol.node_id) == ("PEM", False, "hub")  # type: ignore[attr-defined]
     binding.sending(QUERY)
     binding.lost()
-    assert protocol.told == [QUERY, "lost"]
+    assert protocol.told == ["opened", "opened", QUERY, "lost"]
+    assert binding.ahead_of(QUERY) is PING
 
 
 def test_what_a_protocol_lacks_is_not_asked_of_it() -> None:
     binding = Binding(Listening(), SimpleNamespace(bind=lambda bus: None), FakeBus())
     binding.opened({}, True)
     binding.sending(QUERY)
+    assert binding.ahead_of(QUERY) is None
     binding.lost()
     assert binding.protocol.binarize
 

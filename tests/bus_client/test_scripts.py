@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from helpers.link_hub import NODE_ID, LinkHub, derive, eventually
 from hivemind_bus_client import scripts
 from hivemind_bus_client.identity import NodeIdentity
-from hivemind_bus_client.message import HiveMessage, HiveMessageType
+from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_bus_client.psk_cache import PskCache
 
 KEY, PASSWORD = "an-access-key", "correct horse battery staple"
@@ -118,6 +118,7 @@ def test_the_first_set_identity_makes_keys_and_says_where(invoke, tmp_path):
     stored = json.loads(path.read_text())
     assert stored["secret_key"] == "HiveMindComs.pem"
     assert (stored["access_key"], stored["password"], stored["site_id"]) == ("k", "p", "kitchen")
+    assert (stored["default_master"], stored["default_port"]) == ("ws://127.0.0.1", 5678)
     for name in os.listdir(path.parent):
         assert stat.S_IMODE(os.stat(path.parent / name).st_mode) == 0o600
 
@@ -157,7 +158,7 @@ def test_an_application_gets_a_file_of_its_own(invoke, tmp_path):
     [
         ([], "please set at least one of key/password/siteid/host[/port]"),
         (["--port", "5678"], "give --host too"),
-        (["--host", "http://hub"], "host 'http://hub'"),
+        (["--host", "ftp://hub"], "host 'ftp://hub'"),
         (["--host", "hub", "--port", "70000"], "port 70000"),
     ],
 )
@@ -350,7 +351,8 @@ async def test_sending_a_message_to_others(satellite, hub, kind):
     arguments = (kind, *SEND[1:])
     assert await satellite.run(*arguments) == Outcome(0, "== connected to HiveMind\n", "")
     assert await satellite.run(*arguments, "--siteid", "attic") == Outcome(0, "== connected to HiveMind\n", "")
-    for sent, site in zip(hub.received, ["unknown", "attic"], strict=True):
+    carrying_bus = [message for message in hub.received if message.payload.msg_type == "bus"]
+    for sent, site in zip(carrying_bus, ["unknown", "attic"], strict=True):
         assert (sent.msg_type, sent.payload.msg_type, sent.target_site_id) == (kind, "bus", site)
         assert sent.payload.body["type"] == "recognizer_loop:utterance"
         assert sent.payload.body["data"] == {"utterances": ["hello"]}
@@ -365,6 +367,127 @@ async def test_a_hub_that_ends_the_connection_over_a_message_is_quoted(satellite
     hub.received_hook = refuse
     error = one_line_error(await satellite.run("escalate", "--msg", "x"))
     assert "permi" in error
+
+
+async def test_what_is_propagated_is_announced(satellite, hub):
+    """Those who trust this satellite's key learn that what comes next is its own."""
+    satellite.set_up(hub)
+    await satellite.run("propagate", *SEND[1:])
+    announced, sent = hub.received
+    claim = announced.payload.body
+    assert (announced.payload.msg_type, sent.payload.msg_type) == ("ping", "bus")
+    assert (claim["public_key"], bool(claim["flood_id"])) == ("PEM", True)
+    assert claim["peer"].startswith("unnamed-node::")
+
+
+# --- query and cascade
+
+
+def parts(kind: str, *said: tuple[str, str], end: str = "hive.query.complete"):
+    """Answer as hubs do: what each of them says, and that this is all."""
+
+    async def answer(peer, message):
+        if message.msg_type != kind:
+            return
+        metadata = {**message.metadata, "is_response": True}
+        for responder, utterance in said:
+            await peer.send(response(kind, {**metadata, "responder_peer": responder}, "speak", utterance=utterance))
+        await peer.send(response(kind, metadata, end, error="no_answer"))
+
+    return answer
+
+
+def response(kind: str, metadata: dict, topic: str, **data) -> HiveMessage:
+    return HiveMessage(kind, HiveMessage("bus", Message(topic, data)), metadata=metadata)
+
+
+async def test_a_query_prints_the_answer_as_it_comes(satellite, hub):
+    satellite.set_up(hub)
+    hub.received_hook = parts("query", ("", "It is noon."), ("", "Or so."))
+    outcome = await satellite.run("query", "--msg", "what time is it")
+    assert outcome == Outcome(0, "== connected to HiveMind\n>  It is noon.\n>  Or so.\n", "")
+    (asked,) = hub.received
+    assert (asked.msg_type, asked.payload.msg_type) == ("query", "bus")
+    assert asked.payload.body["data"] == {"utterances": ["what time is it"]}
+    assert asked.payload.body["type"] == "recognizer_loop:utterance"
+
+
+async def test_a_question_with_all_its_data(satellite, hub):
+    satellite.set_up(hub)
+    hub.received_hook = parts("query", ("", "Bom dia."))
+    payload = '{"utterances": ["olá"], "lang": "pt-PT"}'
+    assert (await satellite.run("query", "--payload", payload)).exit_code == 0
+    assert (await satellite.run("query", "--msg", "ovos.utterance.handle", "--payload", payload)).exit_code == 0
+    assert [asked.payload.body["type"] for asked in hub.received] == [
+        "recognizer_loop:utterance",
+        "ovos.utterance.handle",
+    ]
+    assert hub.received[0].payload.body["data"] == {"utterances": ["olá"], "lang": "pt-PT"}
+
+
+async def test_a_query_for_programs_prints_json_alone(satellite, hub):
+    satellite.set_up(hub)
+    hub.received_hook = parts("query", ("PEM of a hub", "It is noon."))
+    outcome = await satellite.run("query", "--msg", "what time is it", "--json")
+    assert (outcome.exit_code, outcome.stderr) == (0, "== connected to HiveMind\n")
+    found = json.loads(outcome.stdout)
+    assert found["answers"] == [{"utterance": "It is noon.", "lang": None, "responder": "PEM of a hub"}]
+    assert found["query_id"] == hub.received[0].metadata["query_id"]
+
+
+async def test_a_query_without_an_answer_fails(satellite, hub):
+    satellite.set_up(hub)
+    hub.received_hook = parts("query", end="hive.query.timeout")
+    outcome = await satellite.run("query", "--msg", "what time is it")
+    assert one_line_error(outcome) == "Error: nobody answered: no assistant that was asked has an answer"
+    outcome = await satellite.run("query", "--msg", "what time is it", "--json")
+    assert (outcome.exit_code, json.loads(outcome.stdout)["answers"]) == (1, [])
+    hub.received_hook = lambda peer, message: asyncio.sleep(0)
+    outcome = await satellite.run("query", "--msg", "what time is it", "--timeout", "0.2")
+    assert one_line_error(outcome) == "Error: nobody answered within 0.2 s"
+
+
+async def test_a_cascade_prints_what_everybody_says(satellite, hub):
+    satellite.set_up(hub)
+    hub.received_hook = parts("cascade", ("near", "It is noon."), ("far", "It is night."))
+    outcome = await satellite.run("cascade", "--msg", "what time is it", "--timeout", "0.5")
+    assert outcome == Outcome(0, "== connected to HiveMind\n>  It is noon.\n>  It is night.\n", "")
+    outcome = await satellite.run("cascade", "--msg", "what time is it", "--timeout", "0.5", "--json")
+    assert [answer["responder"] for answer in json.loads(outcome.stdout)["answers"]] == ["near", "far"]
+    hub.received_hook = parts("cascade")
+    outcome = await satellite.run("cascade", "--msg", "what time is it", "--timeout", "0.2")
+    assert one_line_error(outcome) == "Error: nobody answered within 0.2 s"
+
+
+@pytest.mark.parametrize("command", ["query", "cascade"])
+async def test_a_question_that_the_hub_does_not_permit(satellite, hub, command):
+    satellite.set_up(hub)
+
+    async def deny(peer, message):
+        data = {"denied_type": "recognizer_loop:utterance", "code": "acl_disallowed_type", "reason": "no"}
+        await peer.tell("hive.policy.denied", data)
+
+    hub.received_hook = deny
+    error = one_line_error(await satellite.run(command, "--msg", "what time is it"))
+    assert "the hub denied recognizer_loop:utterance" in error
+    hub.received_hook = lambda peer, message: peer.close(4003, "QUERY is not allowed for this client")
+    assert "permi" in one_line_error(await satellite.run(command, "--msg", "what time is it"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "please say what to ask with --msg"),
+        (["--msg", " "], "please say what to ask with --msg"),
+        (["--msg", "recognizer_loop:utterance"], "asks nothing"),
+        (["--payload", "{"], "--payload is not JSON"),
+    ],
+)
+@pytest.mark.parametrize("command", ["query", "cascade"])
+def test_questions_are_checked_before_connecting(invoke, command, arguments, text):
+    result = invoke(command, "--key", "k", "--password", "p", "--host", "192.0.2.1", *arguments)
+    assert result.exit_code == 1
+    assert text in result.stderr
 
 
 # --- ping

@@ -1,6 +1,15 @@
 import pytest
 
-from hivemind_bus_client.topology import EMPTY_MAP, NodeInfo, display_peer, draw, is_same_peer, links, session_ids
+from hivemind_bus_client.topology import (
+    EMPTY_MAP,
+    NodeInfo,
+    answering,
+    display_peer,
+    draw,
+    is_same_peer,
+    links,
+    session_ids,
+)
 
 HUB = "-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----"
 
@@ -22,6 +31,12 @@ def test_a_node_as_json():
         "lang": "en",
         "trusted": True,
     }
+
+
+def test_hubs_answer_questions_and_where_none_is_known_anybody_may():
+    assert answering(["kitchen::1", HUB, "hall::2"]) == 1
+    assert answering(["kitchen::1", "hall::2"]) == 2
+    assert answering([]) == 0
 
 
 def test_a_public_key_is_shown_short():
