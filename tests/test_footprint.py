@@ -25,6 +25,7 @@ MOST_MODULES = {
     "from hivemind_bus_client import HiveMessage, HiveMessageType": 110,
     "from hivemind_bus_client import HiveMessageBusClient": 200,
     "from hivemind_bus_client import AsyncHiveMessageBusClient": 200,
+    "from hivemind_bus_client import HiveMindHTTPClient": 205,
 }
 """What a fresh interpreter may load for a line; a little over what it loads today."""
 HEAVY = """

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .async_client import AsyncHiveMessageBusClient, AsyncHiveMessageWaiter, AsyncHivePayloadWaiter
     from .client import HiveMessageBusClient
+    from .http_client import HiveMindHTTPClient
     from .message import HiveMessage, HiveMessageType
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "HiveMessage",
     "HiveMessageBusClient",
     "HiveMessageType",
+    "HiveMindHTTPClient",
 ]
 
 _HOMES = {
@@ -29,6 +31,7 @@ _HOMES = {
     "HiveMessage": "message",
     "HiveMessageBusClient": "client",
     "HiveMessageType": "message",
+    "HiveMindHTTPClient": "http_client",
 }
 
 

@@ -7,20 +7,23 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 DEFAULT_PORT = 5678
+DEFAULT_HTTP_PORT = 5679
 
-_SCHEMES = {"ws": False, "wss": True}
+_SCHEMES = {"ws": (False, False), "wss": (False, True), "http": (True, False), "https": (True, True)}
+"""Scheme -> whether it means HTTP, and whether TLS."""
 _PADS = ("", "-", "--")
 
 
 @dataclass(frozen=True)
 class Address:
-    """A hub's WebSocket address."""
+    """Where a hub listens, for WebSockets or for HTTP."""
 
     host: str
     """Name or IP address; an IPv6 address is in brackets."""
     port: int = DEFAULT_PORT
     secure: bool = False
-    """TLS (wss) or not (ws)."""
+    """TLS (wss, https) or not (ws, http)."""
+    http: bool = False
 
     @property
     def pin_id(self) -> str:
@@ -28,9 +31,14 @@ class Address:
         return f"{self.host}:{self.port}"
 
     @property
+    def scheme(self) -> str:
+        """One of ws, wss, http and https."""
+        return next(name for name, kind in _SCHEMES.items() if kind == (self.http, self.secure))
+
+    @property
     def origin(self) -> str:
         """The address as people write it: ``ws://host:port``."""
-        return f"{'wss' if self.secure else 'ws'}://{self.pin_id}"
+        return f"{self.scheme}://{self.pin_id}"
 
     def url(self, token: str) -> str:
         """Return what to dial, with the authorization token in its place."""
@@ -40,18 +48,28 @@ class Address:
         return self.origin
 
 
-def parse_address(host: str, port: int | str | None = None, default_port: int | str | None = None) -> Address:
+def parse_address(
+    host: str,
+    port: int | str | None = None,
+    default_port: int | str | None = None,
+    *,
+    http: bool | None = False,
+) -> Address:
     """Read a host as users write it: a name or IP address, with or without ``ws://``/``wss://`` and a port.
 
-    ``port`` wins over one inside ``host``, that over ``default_port``, and that over 5678. Raises ValueError
-    naming what is wrong.
+    ``port`` wins over one inside ``host``, that over ``default_port``, and that over 5678 (HTTP: 5679). Raises
+    ValueError naming what is wrong. ``http`` True means HTTP however the host is written, None where it is written
+    ``http://`` or ``https://``, and False refuses those.
     """
     text = host.strip()
     if text.count(":") > 1 and "[" not in text and "//" not in text:
         text = f"[{text}]"
     parts = urlsplit(text if "://" in text else f"ws://{text}")
-    if parts.scheme.lower() not in _SCHEMES:
-        raise ValueError(f"host {host!r}: write it as ws://name, wss://name or just the name")
+    by_http, secure = _SCHEMES.get(parts.scheme.lower(), (None, False))
+    if by_http is None or (by_http and http is False):
+        schemes = "ws://name, wss://name" if http is False else "ws://name, wss://name, http://name, https://name"
+        raise ValueError(f"host {host!r}: write it as {schemes} or just the name")
+    by_http = by_http or bool(http)
     if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
         raise ValueError(f"host {host!r}: only a name or address belongs here, without path, query or user")
     name = parts.hostname or ""
@@ -61,8 +79,20 @@ def parse_address(host: str, port: int | str | None = None, default_port: int | 
         inner = parts.port
     except ValueError:
         raise ValueError(f"host {host!r}: the port must be a number from 1 to 65535") from None
-    number = _port(next((given for given in (port, inner, default_port) if given), DEFAULT_PORT))
-    return Address(f"[{name}]" if ":" in name else name, number, _SCHEMES[parts.scheme.lower()])
+    usual = DEFAULT_HTTP_PORT if by_http else DEFAULT_PORT
+    number = _port(next((given for given in (port, inner, default_port) if given), usual))
+    return Address(f"[{name}]" if ":" in name else name, number, secure, by_http)
+
+
+def is_http(host: str | None) -> bool:
+    """Tell whether a host is written as one to speak HTTP with."""
+    return (host or "").strip().lower().startswith(("http://", "https://"))
+
+
+def known_port(port: int | str | None, host: str | None, http: bool) -> int | str | None:
+    """Return what a port stored along with a host is worth: the usual one of the other transport is worth nothing."""
+    others = DEFAULT_PORT if http else DEFAULT_HTTP_PORT
+    return None if is_http(host) != http and str(port) == str(others) else port
 
 
 def _port(port: int | str) -> int:

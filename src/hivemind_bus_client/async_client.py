@@ -136,7 +136,8 @@ class AsyncHiveMessageBusClient(ClientBase):
         wait_s = self._wait_budget(timeout)
         outgoing = self._outgoing(message, binary_type)
         try:
-            await self._running().send(outgoing, wait_s)
+            for each in self._in_order(outgoing):
+                await self._running().send(each, wait_s)
         except BaseException:
             self._not_sent(outgoing)
             raise

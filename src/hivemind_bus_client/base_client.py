@@ -25,6 +25,7 @@ from .protocol_binding import Binding, default_protocol
 from .refusals import REFUSALS, HiveMindRefused, Refusal
 from .session import NoiseSession, Session, own_session_id
 from .socket_callbacks import SocketCallbacks
+from .wire import Polling
 
 if TYPE_CHECKING:
     from .link import Opened
@@ -62,6 +63,8 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
     """Here for programs that look; how long is waited before connecting again grows with every failure."""
     started_running = False
     emit_timeout = 0.0
+    polling = Polling()
+    """Only over HTTP: how the hub is asked for messages."""
     _driver: Driver | None = None
     _binding: Binding | None = None
     _agent_bus: Any = None
@@ -156,6 +159,11 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
             return message.forward(bin_type=binary_type)
         return message
 
+    def _in_order(self, outgoing: HiveMessage) -> list[HiveMessage]:
+        """Return what to send for a message: itself, after what the protocol wants ahead of it."""
+        ahead = self._binding.ahead_of(outgoing) if self._binding is not None else None
+        return [outgoing] if ahead is None else [self._outgoing(ahead, HiveMindBinaryPayloadType.UNDEFINED), outgoing]
+
     def _latch(self, error: HiveMindRefused) -> None:
         """Note a refusal where there is no driver to give up; handlers hear of it here and now."""
         self._latched = error
@@ -224,6 +232,7 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
             max_version=self.max_protocol_version,
             password=self._password,
             crypto_key=pre_shared.decode("utf-8", "replace") if isinstance(pre_shared, bytes) else pre_shared,
+            polling=self.polling,
         )
         keyring = Keyring(self.identity, self.address.pin_id, self._access_key, self._password)
         return Driver(settings, keyring, Hooks(self._hello, self._received, self._changed, self._agreed))

@@ -200,7 +200,8 @@ class HiveMessageBusClient(ClientBase):
         outgoing = self._outgoing(message, binary_type)
         self._farewell.said(_topic(outgoing))  # before it is sent: the answer may be quick
         try:
-            self._call(self._running().send(outgoing, wait_s))
+            for each in self._in_order(outgoing):
+                self._call(self._running().send(each, wait_s))
         except BaseException:
             self._farewell.answered()
             self._not_sent(outgoing)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
-from .address import Address, authorization, check_useragent, parse_address
+from .address import Address, authorization, check_useragent, is_http, known_port, parse_address
 from .session import UNKNOWN_SITE, Session
 
 DEFAULT_USERAGENT = "HiveMessageBusClientV0.0.1"
@@ -18,6 +18,8 @@ class Credentials:
     """The part of both clients that says who they are."""
 
     DEFAULT_USERAGENT = DEFAULT_USERAGENT
+    OVER_HTTP = False
+    """It speaks HTTP with the hub, not WebSocket."""
     identity: Any
     address: Address
     protocol: Any
@@ -50,14 +52,19 @@ class Credentials:
         host = self._host or identity.default_master
         if not host:
             raise RuntimeError("host not set, please pass host and port or call 'hivemind-client set-identity'")
-        known_port = identity.default_port
-        self.address = parse_address(host, self._port, known_port if isinstance(known_port, (int, str)) else None)
-        self._host = f"{'wss' if self.address.secure else 'ws'}://{self.address.host}"
+        stored = identity.default_port if isinstance(identity.default_port, (int, str)) else None
+        self.address = self._read_address(host, known_port(stored, identity.default_master, self.OVER_HTTP))
+        self._host = f"{self.address.scheme}://{self.address.host}"
         self._port = self.address.port
         self.site_id = site_id or identity.site_id or UNKNOWN_SITE
         self.config = SimpleNamespace(
             host=self.address.host, port=self.address.port, ssl=self.address.secure, route="/"
         )
+
+    def _read_address(self, host: str, default_port: int | str | None) -> Address:
+        if is_http(host) and not self.OVER_HTTP:
+            raise ValueError(f"host {host!r}: this client speaks WebSocket (ws://name), HiveMindHTTPClient speaks HTTP")
+        return parse_address(host, self._port, default_port, http=self.OVER_HTTP)
 
     def __repr__(self) -> str:
         address = vars(self).get("address")

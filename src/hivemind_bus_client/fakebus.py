@@ -15,6 +15,7 @@ from uuid import uuid4
 from .bus_context import Speaker, stamp
 from .dispatch import Emitter, Handler, call_handler, event_key
 from .message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType, Message, as_message
+from .topics import TWIN_OF
 from .waiters import (
     HIVE_TYPES,
     AsyncHiveMessageWaiter,
@@ -25,7 +26,10 @@ from .waiters import (
 
 
 class FakeBus:
-    """Calls handlers of OVOS messages, here and now, in the thread that emits."""
+    """Calls handlers of OVOS messages, here and now, in the thread that emits.
+
+    A message that has two names (see `topics`) comes to those who listen to either, once to each handler.
+    """
 
     def __init__(self, session_id: str | None = None, session: Any = None) -> None:
         """``session`` is an object with a ``session_id``, which goes before the text given."""
@@ -58,7 +62,17 @@ class FakeBus:
         if everything:
             text = message.serialize()
             found += [partial(handler, text) for handler in everything]
-        return found + [partial(handler, message) for handler in self.emitter.take(message.msg_type)]
+        named = self.emitter.take(message.msg_type)
+        return found + [partial(handler, message) for handler in named] + self._twin_calls(message, named)
+
+    def _twin_calls(self, message: Any, called: list[Handler]) -> list[Callable[[], Any]]:
+        """The calls of those who know a message by its other name only."""
+        twin = TWIN_OF.get(event_key(message.msg_type))
+        handlers = [handler for handler in self.emitter.take(twin) if handler not in called] if twin else []
+        if not twin or not handlers:
+            return []
+        renamed = type(message)(twin, message.data, message.context)
+        return [partial(handler, renamed) for handler in handlers]
 
     def emit(self, message: Any) -> None:
         """Call the handlers of a message; a handler that fails is logged and concerns no other."""

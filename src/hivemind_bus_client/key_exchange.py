@@ -95,7 +95,7 @@ class KeyExchange:
     def _takes_noise(self) -> bool:
         """The connection can have a v3 session."""
         newest = getattr(self.hm, "max_protocol_version", 0)
-        can = isinstance(newest, int) and newest >= PROTOCOL_V3 and hasattr(self.hm, "noise_transport")
+        can = isinstance(newest, int) and newest >= PROTOCOL_V3
         return can and bool(self._password()) and self._hello is not None
 
     def _server(self) -> str:
@@ -129,6 +129,8 @@ class KeyExchange:
         if attempt.line is not None:
             self.noise_handshake, self._secured, self._kk_failed = None, True, False
             self.hm.noise_transport = attempt.line
+            if attempt.encoding:
+                self.hm.json_encoding = norm_encoding(attempt.encoding)
             self._finish()
 
     def _shake(self, payloads: tuple[dict[str, Any], ...]) -> None:

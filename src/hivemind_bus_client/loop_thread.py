@@ -7,6 +7,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from .helper_threads import HelperThreads
 from .tasks import end_tasks
 
 T = TypeVar("T")
@@ -17,6 +18,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(HelperThreads())
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.thread.start()
 

@@ -67,6 +67,8 @@ class NoiseAttempt:
         self._keyring = keyring
         self._exchange = exchange
         self.line: NoiseLine | None = None
+        self.encoding = ""
+        """What the hub named, for those who look; it has no effect on the session."""
 
     @staticmethod
     def begin(
@@ -103,7 +105,7 @@ class NoiseAttempt:
         return step.send
 
     def _established(self, found: Established) -> None:
-        self.line = NoiseLine(found.session, found.remote_key)
+        self.line, self.encoding = NoiseLine(found.session, found.remote_key), found.encoding
         self._keyring.accepted(found.remote_key)
 
     def rejected(self) -> None:

@@ -10,6 +10,8 @@ from .refusals import POLICY_VIOLATION, REFUSALS, Refusal, from_close
 
 MAX_SILENT_ENDS = 3
 """Connections that a hub never met before may close without a word until that is taken for a refusal."""
+NO_STATUS = 1005
+"""RFC 6455 7.4.1: a close without a code; over HTTP a session that is gone without a reason."""
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
 STEADY_S = 5.0
@@ -24,14 +26,14 @@ def read_close(code: int, reason: str, pattern: str, opened: bool, admitted: boo
     """Return the refusal that a hub's close frame means at this point of a connection.
 
     The released hub says ``invalid message`` also where it refuses the key of another device: our HELLO, which
-    follows message 3 of XXpsk2 at once, then finds no session (docs/protocol.md 17.1).
+    follows message 3 of XXpsk2 at once, then finds no session (docs/protocol.md 17.1). Over HTTP it says nothing.
     """
     refusal = from_close(code, reason)
     dropped = refusal is None or refusal.code == "invalid_frame"
     if dropped and opened and not admitted and pattern == _PRE_SHARED:
         return REFUSALS["handshake_failed"]  # hubs drop who seals with another key (docs/protocol.md 8.4)
     unproven = opened and not admitted and pattern == _XX
-    if refusal is not None and refusal.code == "invalid_frame" and unproven:
+    if unproven and (code == NO_STATUS if refusal is None else refusal.code == "invalid_frame"):
         return REFUSALS[_ALWAYS_FINAL]
     return refusal
 
@@ -77,7 +79,7 @@ class Ended:
     @property
     def kk_refused(self) -> bool:
         """The hub ended an attempt that relied on its having our key pinned."""
-        return self.pattern == _KK and not self.opened and self.close_code == POLICY_VIOLATION
+        return self.pattern == _KK and not self.opened and self.close_code in (POLICY_VIOLATION, NO_STATUS)
 
 
 def _unit() -> float:

@@ -247,7 +247,7 @@ CONNECTION_ROWS = (
         "not_a_hub",
         "The address answers, but not as a HiveMind hub.",
         "Check host and port with `hivemind-client set-identity --host HOST --port PORT`"
-        " (a hub's port is 5678; `wss://HOST` for one with TLS).",
+        " (a hub's port is 5678, for HTTP 5679; `wss://HOST` for one with TLS).",
         ABNORMAL,
         permanent=False,
     ),

@@ -2,7 +2,14 @@ import base64
 
 import pytest
 
-from hivemind_bus_client.address import Address, authorization, check_useragent, parse_address
+from hivemind_bus_client.address import (
+    Address,
+    authorization,
+    check_useragent,
+    is_http,
+    known_port,
+    parse_address,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +41,53 @@ def test_a_host_that_cannot_be_dialled_is_refused(host):
 def test_a_port_out_of_range_is_refused(port):
     with pytest.raises(ValueError, match="port"):
         parse_address("hub", port)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "http", "origin"),
+    [
+        ("http://hub", None, None, "http://hub:5679"),
+        ("https://hub:8443", None, None, "https://hub:8443"),
+        ("HTTPS://hub", 1, True, "https://hub:1"),
+        ("hub", None, True, "http://hub:5679"),
+        ("wss://hub", None, True, "https://hub:5679"),
+        ("wss://hub", None, None, "wss://hub:5678"),
+    ],
+)
+def test_hosts_to_speak_http_with(host, port, http, origin):
+    assert str(parse_address(host, port, http=http)) == origin
+
+
+def test_a_scheme_of_neither_is_refused():
+    with pytest.raises(ValueError, match="https://name"):
+        parse_address("ftp://hub", http=None)
+
+
+@pytest.mark.parametrize(
+    ("port", "host", "http", "worth"),
+    [
+        (5678, "ws://hub", True, None),
+        ("5678", None, True, None),
+        (5678, "http://hub", True, 5678),
+        (8000, "hub", True, 8000),
+        (5679, "https://hub", False, None),
+        (5679, "wss://hub", False, 5679),
+        (None, "hub", False, None),
+    ],
+)
+def test_a_stored_port_may_be_of_the_other_transport(port, host, http, worth):
+    assert known_port(port, host, http) == worth
+
+
+def test_how_a_host_is_written_says_what_it_speaks():
+    assert [is_http(host) for host in (" HTTP://hub", "https://hub", "ws://hub", "httphub", "", None)] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_the_pin_is_named_as_dialled():

@@ -188,3 +188,21 @@ class TestRefusals:
         ours = hub(pinned=HUB_PUBLIC, psk=PSK)
         (answer,) = ours.receive(message).send
         assert self.code(ours.receive, *theirs.receive(answer).send) == "client_key_mismatch"
+
+
+@pytest.mark.parametrize(
+    ("told", "encoding"),
+    [
+        (b'{"encoding": "JSON-B32"}', "JSON-B32"),
+        (b'{"encoding": "JSON-NEW"}', ""),
+        (b'{"encoding": 1}', ""),
+        (b"[", ""),
+    ],
+)
+def test_the_encoding_that_a_hub_names_is_noted_where_it_is_known(told, encoding):
+    theirs, message = first({})
+    ours = NoiseTerms(HELLO, MADE, HUB_KEY, None).handshake("XXpsk2", NOISE_SUITE_CHACHA, initiator=False)
+    ours.keys.psk = PSK
+    ours.read(bytes.fromhex(message["noise"]["msg"]))
+    step = theirs.receive({"noise": {"msg": ours.write(told).hex()}})
+    assert step.established.encoding == encoding

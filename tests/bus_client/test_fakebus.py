@@ -26,6 +26,30 @@ def test_handlers_hear_their_type_and_all_as_text():
     assert bus.session_id == "me"
 
 
+@pytest.mark.parametrize(("emitted", "other"), [("speak", "ovos.utterance.speak"), ("ovos.utterance.speak", "speak")])
+def test_a_message_with_two_names_comes_to_the_listeners_of_both(emitted, other):
+    heard: list = []
+    everything: list = []
+    bus = FakeBus()
+    bus.on(other, lambda m: heard.append((m.msg_type, m.data, m.context)))
+    bus.once(other, lambda m: heard.append("once"))
+    bus.on("message", everything.append)
+    for _ in range(2):
+        bus.emit(Message(emitted, {"utterance": "hi"}, {"a": 1}))
+    told = (other, {"utterance": "hi"}, {"a": 1})
+    assert heard == [told, "once", told]
+    assert len(everything) == 2
+
+
+def test_a_handler_of_both_names_is_called_once():
+    heard: list = []
+    bus = FakeBus()
+    for name in ("speak", "ovos.utterance.speak"):
+        bus.on(name, heard.append)
+    bus.emit(Message("speak"))
+    assert [message.msg_type for message in heard] == ["speak"]
+
+
 def test_each_has_a_session_of_its_own():
     assert FakeBus().session_id != FakeBus().session_id
 

@@ -240,6 +240,7 @@ def test_a_v3_session(node, psk):
     assert connection.sent[0].payload["pubkey"] == node.public_key
     assert connection.handshake_event.is_set()
     assert connection.crypto_key is None
+    assert connection.json_encoding == SupportedEncodings.JSON_B91
     assert node.pinned_noise_keys == {"hub:5678": HUB_PUBLIC.hex()}
     connection.offer(password=True)
     protocol.start_handshake()
@@ -285,15 +286,21 @@ def test_a_hub_that_refuses_the_key_it_is_known_by_is_met_once_more(node, psk):
     assert connection.handshake_event.is_set()
 
 
-@pytest.mark.parametrize("lacks", ["password", "version", "transport"])
+def test_a_transport_without_a_place_for_the_session_is_given_one(node, psk):
+    connection = NoiseConnection(node)
+    del connection.noise_transport
+    bound(connection, node)
+    hub = met(connection, psk)
+    assert hub.decrypt_frame(connection.noise_transport.encrypt_frame("hello")) == "hello"
+
+
+@pytest.mark.parametrize("lacks", ["password", "version"])
 def test_connections_that_cannot_have_a_v3_session(node, lacks):
     connection = NoiseConnection(node)
     if lacks == "password":
         connection.password = node.password = None
-    elif lacks == "version":
-        connection.max_protocol_version = 1
     else:
-        del connection.noise_transport
+        connection.max_protocol_version = 1
     bound(connection, node)
     connection.comes_in(HiveMessageType.HELLO, **HELLO)
     connection.comes_in(HiveMessageType.HANDSHAKE, **offer(pinned=True), password=True)

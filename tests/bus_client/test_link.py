@@ -24,6 +24,7 @@ from helpers.link_pair import (
     quick_psk,
 )
 from hivemind_bus_client.exceptions import NotOpen
+from hivemind_bus_client.exchange import ENCODINGS
 from hivemind_bus_client.link import KeyNeeded, Link, Malformed, Opened, Received, Refused
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType, Message
 from hivemind_bus_client.noise import MAX_REASSEMBLY_BYTES, NOISE_SUITES
@@ -55,7 +56,7 @@ class TestSession:
         pair = open_pair(hub, client)
         pattern = "KKpsk0" if pinned else "XXpsk2"
         assert pair.hub.opened == Opened(3, pattern, CLIENT_PUBLIC, False, {})
-        assert pair.client.opened == Opened(3, pattern, HUB_PUBLIC, False, HELLO)
+        assert pair.client.opened == Opened(3, pattern, HUB_PUBLIC, False, HELLO, encoding=ENCODINGS[0])
         assert pair.hub.link.pattern == pair.client.link.pattern == pattern
         assert [event.node_id for event in pair.client.of(KeyNeeded)] == [NODE_ID]
         assert len(pair.frames("hub")) == 3

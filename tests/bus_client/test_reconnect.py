@@ -1,6 +1,6 @@
 import pytest
 
-from hivemind_bus_client.reconnect import Backoff, Ended, Persistence, read_close
+from hivemind_bus_client.reconnect import NO_STATUS, Backoff, Ended, Persistence, read_close
 from hivemind_bus_client.refusals import REFUSALS
 
 LOST = Ended(admitted=True, opened=True, pattern="XXpsk2", stood_s=60.0)
@@ -98,6 +98,24 @@ def test_an_unreadable_message_at_the_end_of_first_contact_is_another_devices_ke
     assert read("XXpsk2", False, False) == "invalid_frame"
     assert read("KKpsk0", True, False) == "invalid_frame"
     assert read_close(0, "", "XXpsk2", True, False) is None
+
+
+def test_a_session_that_is_gone_without_a_word():
+    """Over HTTP that is all a released hub lets one know (docs/protocol.md 6)."""
+
+    def read(pattern: str, opened: bool, admitted: bool) -> str | None:
+        refusal = read_close(NO_STATUS, "", pattern, opened, admitted)
+        return refusal and refusal.code
+
+    assert read("XXpsk2", True, False) == "client_key_mismatch"
+    assert read("XXpsk2", True, True) is None
+    assert read("XXpsk2", False, False) is None
+    assert read("KKpsk0", True, False) is None
+    persistence = even()
+    assert persistence.after(Ended(pattern="KKpsk0", close_code=NO_STATUS)) == 0.0
+    assert not persistence.allow_kk
+    assert persistence.after(Ended(pattern="XXpsk2", close_code=NO_STATUS)) == 0.5
+    assert not Ended(pattern="KKpsk0", opened=True, close_code=NO_STATUS).kk_refused
 
 
 def test_a_hub_never_met_that_keeps_closing_without_a_word_has_refused():
