@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from .hive_map import HiveMapper
 from .message import HiveMessage, HiveMessageType
+from .topology import display_peer
 from .presence import Presence
 
 Tell = Callable[[str], None]
@@ -55,4 +56,4 @@ class Ping:
             return
         if self.mapper.on_ping(inner.forward(route=message.route), time.time()):
             site = inner.body.get("site_id")
-            self._tell(f"  PING from {inner.body['peer']}{f'  site={site}' if site else ''}")
+            self._tell(f"  PING from {display_peer(inner.body['peer'])}{f'  site={site}' if site else ''}")

@@ -23,6 +23,13 @@ class Origin(NamedTuple):
     """A peer id, `PARENT` or `AGENT`."""
     client: Client | None = None
     """Whose rights count; None: no client's."""
+    name: str = ""
+    """What it is called in routes, where that is not its id; unknown where both say nothing."""
+
+    @property
+    def hop(self) -> str:
+        """What it is called in routes; empty where that is not known."""
+        return self.name or (self.id if self.client is not None else "")
 
 
 class Here(NamedTuple):

@@ -115,7 +115,7 @@ class Mesh:
         """Take a message from the hub above."""
         if self.is_echo(PARENT, message):
             return
-        for action in routing.route(message, Origin(PARENT), self.here):
+        for action in routing.route(message, Origin(PARENT, name=self._parent_name), self.here):
             if isinstance(action, ToAgent):
                 self._from_above(action)
             else:
@@ -174,7 +174,7 @@ class Mesh:
 
     async def _open(self, sender: str, action: Unseal, rsa_key: str) -> None:
         intercom, peer = action.intercom, self._around.peers.get(sender)
-        keys = self._authors.keys(peer, [*action.sources, *self._parent_id(sender)])
+        keys = self._authors.keys(peer, [*action.sources, *([self._parent_name] if sender == PARENT else [])])
         try:
             verdict = await self._around.workers.derive(lambda: judge(intercom, self.here.node_id, rsa_key, keys))
         except Busy:
@@ -187,8 +187,9 @@ class Mesh:
         elif not self._opened.check(fingerprint(intercom.body)):
             self._act_on(sender, verdict)
 
-    def _parent_id(self, sender: str) -> list[str]:
-        return [self._around.parent.node_id] if sender == PARENT and self._around.parent is not None else []
+    @property
+    def _parent_name(self) -> str:
+        return self._around.parent.node_id if self._around.parent is not None else ""
 
     def _act_on(self, sender: str, verdict: Verdict) -> None:
         """Do what a sealed message says, as if its bearer had sent it: the bearer's rights count."""

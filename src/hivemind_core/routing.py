@@ -161,7 +161,7 @@ def _sources(route: hops.Route) -> tuple[str, ...]:
 
 def _propagate(message: HiveMessage, sender: Origin, here: Here) -> list[Action]:
     inner, from_above = _inner(message), sender.id == PARENT
-    route = message.route if from_above else hops.arrived(message, sender.id)
+    route = hops.arrived(message, sender.hop)
     onward = hops.rewrapped(message, inner, hops.left(route, inner, here.node_id), here.node_id)
     if inner.msg_type == HiveMessageType.PING:
         return [Flood(inner.body, onward, not message.route)]
@@ -170,7 +170,7 @@ def _propagate(message: HiveMessage, sender: Origin, here: Here) -> list[Action]
 
 
 def _escalate(message: HiveMessage, sender: Origin, here: Here) -> list[Action]:
-    inner, route = _inner(message), hops.arrived(message, sender.id)
+    inner, route = _inner(message), hops.arrived(message, sender.hop)
     onward = hops.rewrapped(message, inner, hops.left(route, inner, here.node_id), here.node_id)
     relays = [] if hops.is_over(route, here.node_id) else [Relay(onward, up=True)]
     return _then(inner, route, relays, _for_site(message, inner, here))
@@ -181,7 +181,7 @@ def _broadcast(message: HiveMessage, sender: Origin, here: Here) -> list[Action]
     inner = _inner(message)
     route, onward = message.route, message
     if sender.id != PARENT:
-        route = hops.arrived(message, sender.id)
+        route = hops.arrived(message, sender.hop)
         onward = hops.rewrapped(message, inner, route, here.node_id)
     return _then(inner, route, [Relay(onward, down=True)], _for_site(message, inner, here))
 
@@ -194,7 +194,7 @@ def _ask(message: HiveMessage, sender: Origin, here: Here) -> list[Action]:
         return [malformed(_verb(message), f"query_id is not printable text of at most {MAX_NAME} characters")]
     if message.metadata.get("is_response"):
         return [Answer(message)] if asked else []
-    route = message.route if sender.id == PARENT else hops.arrived(message, sender.id)
+    route = message.route if sender.id == PARENT else hops.arrived(message, sender.hop)
     kind = HiveMessageType(message.msg_type)
     passed_on = hops.left(route, inner, here.node_id) if kind == HiveMessageType.CASCADE else route
     onward = hops.rewrapped(message, inner, passed_on, here.node_id)

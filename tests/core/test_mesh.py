@@ -404,6 +404,15 @@ async def test_a_ping_finds_everybody_at_a_cost_that_grows_with_their_number(hiv
     assert cost[40] <= 4 * cost[10]
 
 
+async def test_an_answer_from_above_says_what_it_passed(hives: AsyncExitStack) -> None:
+    _, child = await chain(hives, "loft", "hall")
+    asker = await child.join("asker")
+    asker.send(ping("f", "asker"))
+    await child.settle()
+    routes = {m.payload.body["peer"]: [hop["source"] for hop in m.route] for m in of(asker, "propagate")}
+    assert routes == {"node of the hall": [], "node of the loft": ["node of the loft", "node of the hall"]}
+
+
 async def test_a_ping_is_told_on_the_bus_once(hives: AsyncExitStack) -> None:
     [hive] = await chain(hives, "hall")
     one, other = await hive.join("one"), await hive.join("other")
