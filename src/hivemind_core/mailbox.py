@@ -14,37 +14,16 @@ from typing import Any, NamedTuple, TypeGuard
 from hivemind_bus_client.exceptions import HiveMindException
 from hivemind_bus_client.message import HiveMessage, HiveMessageType
 
-MAX_PAYLOAD_BYTES = 256 * 1024
+from .mailbox_config import MAX_PAYLOAD_BYTES, Limits
+
 MAX_TTL_S = 7 * 24 * 3600.0
 MAX_TTL_DIGITS = 20
-MAX_BOXES = 4096
 MAX_COLLECTED_BYTES = 1024 * 1024
 """What one reply to `collect` holds; always at least one message. The rest comes once these are acknowledged."""
 MAX_ID_CHARS = 64
 MAX_ACKNOWLEDGED = 4096
 """Ids that one `ack` may name; those beyond are passed over, and `removed` tells."""
 MAX_TIME = 1e12
-SENDER_SHARE = 16
-"""One sender gets a sixteenth of the room that there is."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much is kept."""
-
-    per_box: int = 256
-    """Messages that wait for one recipient."""
-    per_sender: int = 128
-    """Messages that wait from one sender: fewer than fill a box, so that nobody fills one alone."""
-    total_bytes: int = 256 * 1024 * 1024
-    """Bytes of all messages together."""
-    boxes: int = MAX_BOXES
-    """Recipients that something waits for."""
-
-    @property
-    def sender_bytes(self) -> int:
-        """Bytes that wait from one sender."""
-        return max(self.total_bytes // SENDER_SHARE, MAX_PAYLOAD_BYTES)
 
 
 class Refused(NamedTuple):

@@ -6,9 +6,33 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .config_values import Values, is_whole
-from .mailbox import MAX_BOXES, MAX_PAYLOAD_BYTES, Limits
 
 BLOCK = "rendezvous"
+MAX_PAYLOAD_BYTES = 256 * 1024
+MAX_BOXES = 4096
+SENDER_SHARE = 16
+"""One sender gets a sixteenth of the room that there is."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is kept."""
+
+    per_box: int = 256
+    """Messages that wait for one recipient."""
+    per_sender: int = 128
+    """Messages that wait from one sender: fewer than fill a box, so that nobody fills one alone."""
+    total_bytes: int = 256 * 1024 * 1024
+    """Bytes of all messages together."""
+    boxes: int = MAX_BOXES
+    """Recipients that something waits for."""
+
+    @property
+    def sender_bytes(self) -> int:
+        """Bytes that wait from one sender."""
+        return max(self.total_bytes // SENDER_SHARE, MAX_PAYLOAD_BYTES)
+
+
 DEFAULTS = {
     "enabled": False,
     "max_pending_per_mailbox": Limits.per_box,

@@ -17,8 +17,8 @@ from typing import Any
 
 from . import mailbox
 from .config import data_dir
-from .mailbox import Ack, Collect, Deposit, Limits, Refused, Request
-from .mailbox_config import MailboxConfig
+from .mailbox import Ack, Collect, Deposit, Refused, Request
+from .mailbox_config import Limits, MailboxConfig
 from .mailbox_store import MailboxStore
 from .storage import StorageError
 

@@ -16,7 +16,8 @@ from uuid import uuid4
 from hivemind_bus_client.identity_file import make_private
 
 from . import mailbox
-from .mailbox import Deposit, Kept, Limits, Refused, Released, Standing
+from .mailbox import Deposit, Kept, Refused, Released, Standing
+from .mailbox_config import Limits
 from .storage import StorageError
 
 SCHEMA_VERSION = 1

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 UTTERANCES = ("recognizer_loop:utterance", "ovos.utterance.handle")
 """What a QUERY or a CASCADE may ask the agent."""
 _QUERY, _CASCADE = HiveMessageType.QUERY, HiveMessageType.CASCADE
+_NOTHING = HiveMessage(HiveMessageType.BUS, {})
 
 
 class Questions:
@@ -57,11 +58,15 @@ class Questions:
         self._asked[query_id] = action
         around.agent.emit(bus_events.asked(action.kind, query_id, originator, sender))
         if action.kind == _CASCADE:
+            self._asked[query_id] = _envelope(action)
             self._post.relay(sender, Relay(action.relayed, down=True, up=sender != PARENT))
         asked = None
         if question is not None:
             asked = self._asking.ask(query_id, sender, action.kind, question, now)
-        if (asked is None or not around.agent.emit(asked)) and action.kind == _QUERY:
+        if asked is not None and not around.agent.emit(asked):
+            self._asking.cancel(asked)
+            asked = None
+        if asked is None and action.kind == _QUERY:
             self._pass_on(sender, action)
 
     def _question(self, sender: str, action: Ask) -> Message | Deny | None:
@@ -70,7 +75,8 @@ class Questions:
             return None
         message, peer = routing.own_copy(action.inner), self._around.peers.get(sender)
         if sender == PARENT:
-            return _namespaced(localise(message, Speaker("", "", "")))
+            found = _namespaced(localise(message, Speaker("", "", "")))
+            return found if problem_with(found) is None else None
         if peer is None:
             return None
         stamped = sessions.stamped(message, peer.peer_id, peer.session, peer.session_prefix)
@@ -95,16 +101,17 @@ class Questions:
     def tick(self) -> None:
         """To be called about once a second."""
         now = self._around.monotonic()
+        if not self._around.agent.available:
+            self._follow(self._asking.unavailable())
         self._follow(self._asking.tick(now))
         self._ways.tick(now)
         self._asked = {key: ask for key, ask in self._asked.items() if self._ways.asker_of(key, now)}
 
-    def agent_lost(self) -> None:
-        """Give up what the agent was asked: it is not connected any more."""
-        self._follow(self._asking.unavailable())
-
     def _follow(self, events: Sequence[Said | Finished]) -> None:
         for event in events:
+            question = event.question
+            if self._ways.asker_of(question.query_id, self._around.monotonic()) != question.asker:
+                continue  # forgotten, and perhaps another's by now
             if isinstance(event, Said):
                 self._said(event)
             else:
@@ -125,6 +132,7 @@ class Questions:
     def _pass_on(self, sender: str, action: Ask) -> None:
         """Ask the next, since nobody here had an answer to a QUERY: the hub above, or everybody below."""
         query_id, onward = action.query_id, action.relayed
+        self._asked[query_id] = _envelope(action)
         if sender != PARENT and self._post.has_parent:
             if self._post.to(PARENT, onward):
                 self._ways.passed(query_id, [PARENT])
@@ -163,10 +171,12 @@ class Questions:
         message, now = action.message, self._around.monotonic()
         query_id = text(message.metadata.get("query_id"))
         asker = self._ways.asker_of(query_id, now)
-        if asker is None or not self._ways.may_answer(query_id, sender, now):
+        if asker is None or not self._ways.may_answer(query_id, sender, now, HiveMessageType(message.msg_type)):
             log.debug("%s answers what it was not asked", sender)
             return
         if message.msg_type == _QUERY:
+            if inner_topic(message) == QUERY_TIMEOUT and not self._ways.declined(query_id, sender):
+                return  # another that was asked may have an answer
             self._ways.passed(query_id, [sender])  # the first to answer wins
         self._hand_over(asker, query_id, message.forward(node=None, source_peer=None, target_peers=[]))
 
@@ -174,14 +184,25 @@ class Questions:
         if answer.msg_type == _CASCADE and asker != PARENT and self.choice.select is not None:
             if inner_topic(answer) == QUERY_STREAM_END:
                 return
-            chosen = self.choice.add(query_id, answer)
-            if chosen is not None:
-                self._around.agent.emit(chosen)
+            self._choose(query_id, answer)
             return
         self._post.to(asker, answer)
         if answer.msg_type == _QUERY and inner_topic(answer) in (QUERY_STREAM_END, QUERY_TIMEOUT):
-            self._ways.done(query_id)
-            self._asked.pop(query_id, None)
+            self._done(query_id)
+
+    def _choose(self, query_id: str, answer: HiveMessage) -> None:
+        try:
+            chosen = self.choice.add(query_id, answer)
+        except Exception:
+            log.exception("cascade_select_callback failed")
+            return
+        if chosen is not None:
+            self._done(query_id)
+            self._around.agent.emit(chosen)
+
+    def _done(self, query_id: str) -> None:
+        self._ways.done(query_id)
+        self._asked.pop(query_id, None)
 
     def denied_above(self, denial: Mapping[str, Any]) -> None:
         """Tell whoever has waited longest that the hub above does not let its question through.
@@ -203,6 +224,11 @@ class Questions:
         """Forget what a connection asked that ended."""
         self._asking.forget(peer_id)
         self._ways.gone(peer_id)
+
+
+def _envelope(action: Ask) -> Ask:
+    """Return what answers need of a question that has been passed on, without what it carries: that may be large."""
+    return replace(action, inner=_NOTHING, relayed=action.relayed.forward(_NOTHING))
 
 
 def inner_topic_of(inner: HiveMessage) -> str:

@@ -163,7 +163,7 @@ class Model:
         while pending:
             hub = pending.pop()
             came_down = found[hub] is not None and found[hub] == self.plan.hubs[hub].above
-            cell = CELLS[ABOVE if came_down else BELOW, verb]
+            cell = CELLS.get((ABOVE if came_down else BELOW, verb), CELLS[BELOW, verb])
             onward = [x for x in self.plan.below(hub) if x in self.linked] if cell.below != "none" else []
             if cell.above != "none":
                 onward += [above] if (above := self.up(hub, verb)) is not None else []

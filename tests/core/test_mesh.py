@@ -324,6 +324,89 @@ async def test_the_embedder_may_choose_among_the_answers_to_a_cascade(hives: Asy
     assert answers(asker, "cascade") == []
 
 
+def reply_to(asked: HiveMessage, message: Message, kind: str = "query", responder: str = "x") -> HiveMessage:
+    """An answer of a satellite, as a hub below would send it."""
+    metadata = {**asked.metadata, "is_response": True, "responder_peer": responder}
+    return HiveMessage(kind, HiveMessage(HiveMessageType.BUS, message), metadata=metadata)
+
+
+async def test_a_query_from_above_is_unanswered_only_when_the_last_below_declines(hives: AsyncExitStack) -> None:
+    top, child = await chain(hives, "loft", "hall")
+    agent_says(child)
+    one, other = await child.join("one"), await child.join("other")
+    question = {"msg_type": "bus", "payload": {"type": UTTERANCE, "data": {"utterances": ["hi"]}, "context": {}}}
+    request = {"msg_type": "query", "payload": question, "peer": child.parent.satellite.peer_id}  # type: ignore[union-attr]
+    top.agent.deliver(Message("hive.send.downstream", request))
+    await child.settle()
+    [asked] = of(one, "query")
+    one.send(reply_to(asked, Message("hive.query.timeout", {"error": "no_answer"})))
+    await child.settle()
+    assert top.agent.of_type("hive.query.timeout") == []
+    other.send(reply_to(asked, Message("speak", {"utterance": "here"})))
+    await child.settle()
+    assert [message.data["utterance"] for message in top.agent.of_type("speak")] == ["here"]
+
+
+async def test_a_cascade_cannot_be_ended_by_one_that_answers(hives: AsyncExitStack) -> None:
+    [hive] = await chain(hives, "hall")
+    asker, rude, other = await hive.join("asker"), await hive.join("rude"), await hive.join("other")
+    asker.send(HiveMessage("cascade", asking(), metadata={"query_id": "q"}))
+    await hive.settle()
+    [asked] = of(other, "cascade")
+    rude.send(reply_to(asked, Message("hive.query.complete"), "query"))
+    other.send(reply_to(asked, Message("speak", {"utterance": "here"}), "cascade"))
+    await hive.settle()
+    assert (answers(asker), answers(asker, "cascade")) == ([], [("speak", "here")])
+
+
+async def test_a_choice_that_fails_harms_nobody_and_one_that_is_made_is_final(hives: AsyncExitStack) -> None:
+    [hive] = await chain(hives, "hall")
+    asker, other = await hive.join("asker"), await hive.join("other")
+
+    def select(query_id: str, responses: list[Any]) -> Message | None:
+        if len(responses) == 1:
+            raise ValueError("not yet")
+        return Message("chosen", {"of": len(responses)})
+
+    hive.hub.mesh.questions.choice.select = select
+    for round_ in range(2):
+        asker.send(HiveMessage("cascade", asking(), metadata={"query_id": "q"}))
+        await hive.settle()
+        for _ in range(5):
+            other.send(reply_to(of(other, "cascade")[-1], Message("speak", {"utterance": "x"}), "cascade"))
+        await hive.settle()
+        assert [message.data for message in hive.agent.of_type("chosen")] == [{"of": 2}] * (round_ + 1)
+    assert other.closed is None
+
+
+async def test_a_question_goes_on_at_once_when_the_agent_is_lost(hives: AsyncExitStack) -> None:
+    top, child = await chain(hives, "loft", "hall")
+    agent_says(top, "from the loft")
+    asker = await child.join("asker")
+    asker.send(HiveMessage("query", asking()))
+    await child.settle()
+    child.agent.available = False
+    child.hub.tick()
+    await child.settle()
+    asker.send(HiveMessage("query", asking()))
+    await child.settle()
+    child.clock.advance(11)
+    child.hub.tick()
+    await child.settle()
+    assert answers(asker) == [("speak", "from the loft"), ("hive.query.complete", None)] * 2
+
+
+async def test_a_question_from_above_cannot_harm_the_agents_bus(hives: AsyncExitStack) -> None:
+    top, child = await chain(hives, "loft", "hall")
+    bad = {"type": UTTERANCE, "data": {"utterances": ["hi"]}, "context": {"session": {"lang": 5}}}
+    request = {"msg_type": "query", "payload": {"msg_type": "bus", "payload": bad}}
+    request["peer"] = child.parent.satellite.peer_id  # type: ignore[union-attr]
+    top.agent.deliver(Message("hive.send.downstream", request))
+    await child.settle()
+    assert child.agent.utterances == []
+    assert [message.data["error"] for message in top.agent.of_type("hive.query.timeout")] == ["no_answer"]
+
+
 # --- from the agent -----------------------------------------------------------------------------------------
 
 

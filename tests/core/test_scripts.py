@@ -208,7 +208,7 @@ def test_a_port_is_a_number(service: FakeService, options: list[str]) -> None:
 
 
 def test_what_it_cannot_serve_is_refused(service: FakeService) -> None:
-    configure({"network_protocol": {"hivemind-http-plugin": {}}})
+    configure({"network_protocol": {"hivemind-mqtt-plugin": {}}})
     ran = hub_command("listen")
     assert ran.code == 2
     assert "enables no transport" in ran.error

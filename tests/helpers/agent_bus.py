@@ -14,7 +14,10 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from .bus_stub import keeps_silent
+
 Socket = aiohttp.ClientWebSocketResponse
+Habit = Callable[[dict[str, Any]], list[dict[str, Any]]]
 PATIENCE_S = 10.0
 _WS_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -36,10 +39,14 @@ def free_port() -> int:
 
 
 class EchoBus:
-    """What every OVOS bus does: all frames to all clients. ``frames`` holds what came in."""
+    """What every OVOS bus does: all frames to all clients. ``frames`` holds what came in.
 
-    def __init__(self, port: int) -> None:
+    `habit` is what an assistant on it sends after each message, see `bus_stub.HABITS`.
+    """
+
+    def __init__(self, port: int, habit: Habit = keeps_silent) -> None:
         self.port = port
+        self._habit = habit
         self.frames: list[str] = []
         self.clients: list[web.WebSocketResponse] = []
         self._runner: web.AppRunner | None = None
@@ -74,14 +81,16 @@ class EchoBus:
             async for frame in ws:
                 self.frames.append(frame.data)
                 await self.push(frame.data)
+                for answer in self._habit(json.loads(frame.data)):
+                    await self.push(json.dumps(answer))
         finally:
             self.clients.remove(ws)
         return ws
 
 
 @asynccontextmanager
-async def echo_bus(port: int) -> AsyncIterator[EchoBus]:
-    bus = await EchoBus(port).start()
+async def echo_bus(port: int, habit: Habit = keeps_silent) -> AsyncIterator[EchoBus]:
+    bus = await EchoBus(port, habit).start()
     try:
         yield bus
     finally:
@@ -96,9 +105,7 @@ async def stopped_bus(port: int = 0) -> AsyncIterator[int]:
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers.append(writer)
         request = await reader.readuntil(b"\r\n\r\n")
-        key = next(
-            line.split()[1] for line in request.splitlines() if line.lower().startswith(b"sec-websocket-key")
-        )
+        key = next(line.split()[1] for line in request.splitlines() if line.lower().startswith(b"sec-websocket-key"))
         accept = base64.b64encode(hashlib.sha1(key + _WS_GUID).digest())
         writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
         writer.write(b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")

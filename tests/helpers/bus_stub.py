@@ -3,6 +3,7 @@
 `python bus_stub.py [--port N] [--record FILE]` prints one JSON line once it listens. Every frame goes to
 every connection, the sender's included, as an OVOS bus does it; an utterance is answered with `speak` and
 `ovos.utterance.handled`, source and destination swapped. `--record` writes every frame to a file, one a line.
+`HABITS` are other ways in which an assistant may take an utterance.
 """
 
 from __future__ import annotations
@@ -43,6 +44,49 @@ def answers(message: dict[str, Any]) -> list[dict[str, Any]]:
         {"type": "speak", "data": {**said, "expect_response": False, "meta": {}}, "context": context},
         {"type": "ovos.utterance.handled", "data": {}, "context": context},
     ]
+
+
+def declines(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """What an assistant sends that understands nothing and has no skill to say so."""
+    said = answers(message)
+    if not said:
+        return []
+    handled = said[-1]
+    return [{**handled, "type": "complete_intent_failure"}, handled]
+
+
+def keeps_silent(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """What an assistant sends that is stuck."""
+    return []
+
+
+def says_words(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a talkative assistant sends: every word by itself."""
+    said = answers(message)
+    if not said:
+        return []
+    speak, handled = said
+    words = speak["data"]["utterance"].split()
+    return [*({**speak, "data": {**speak["data"], "utterance": word}} for word in words), handled]
+
+
+def says_twice(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """What newer OVOS sends: a renamed message, and its twin under the old name."""
+    said = answers(message)
+    if not said:
+        return []
+    speak, handled = said
+    twin = {**speak, "context": {**speak["context"], "_namespace_compat_twin": True}}
+    return [{**speak, "type": "ovos.utterance.speak"}, twin, handled]
+
+
+HABITS = {
+    "answers": answers,
+    "declines": declines,
+    "keeps silent": keeps_silent,
+    "says words": says_words,
+    "says twice": says_twice,
+}
 
 
 class Bus:

@@ -51,9 +51,7 @@ def test_who_is_connected(utterance: str) -> None:
     assert say(utterance, peers=("a", "b", "c")) == "3 satellites are connected: a, b and c."
 
 
-@pytest.mark.parametrize(
-    ("hour", "part"), [(6, "morning"), (13, "afternoon"), (22, "evening"), (2, "evening")]
-)
+@pytest.mark.parametrize(("hour", "part"), [(6, "morning"), (13, "afternoon"), (22, "evening"), (2, "evening")])
 def test_a_greeting_says_who_speaks(hour: int, part: str) -> None:
     said = answer("Hello!", "en", NOW.replace(hour=hour), ())
     assert said.startswith(f"Good {part}. I am the hub's small built-in assistant.")
@@ -65,9 +63,7 @@ def test_help_names_what_it_can_do(utterance: str) -> None:
     assert "the time, the date, and who is connected" in say(utterance)
 
 
-@pytest.mark.parametrize(
-    "utterance", ["turn on the light", "what time is it in Tokyo", "time travel", "", "?!"]
-)
+@pytest.mark.parametrize("utterance", ["turn on the light", "what time is it in Tokyo", "time travel", "", "?!"])
 def test_anything_else_gets_the_truth_and_the_cure(utterance: str) -> None:
     assert say(utterance) == f"{NOTHING} {HOW_TO_ATTACH}"
 
@@ -133,6 +129,25 @@ async def test_an_utterance_sent_under_both_names_is_answered_once() -> None:
     inherited = await conversation(twin)
     assert len(inherited) == 2
     assert "_namespace_compat_twin" not in inherited[0].context
+
+
+@pytest.mark.parametrize("topic", ["recognizer_loop:utterance", "ovos.utterance.handle"])
+async def test_a_query_that_it_cannot_answer_is_declined_at_once(topic: str) -> None:
+    """So that the hub above is asked; whoever speaks to it directly is told the truth."""
+    data = {"utterances": ["tell me a joke"], "lang": "en-us"}
+    failed, handled = await conversation(Message(topic, data, {**CONTEXT, "query_id": "token"}))
+    assert (failed.msg_type, handled.msg_type) == ("complete_intent_failure", "ovos.utterance.handled")
+    for reply in (failed, handled):
+        assert (reply.context["query_id"], reply.context["destination"]) == ("token", "kitchen::1")
+    spoken, _ = await conversation(Message(topic, data, CONTEXT))
+    assert spoken.data["utterance"].startswith(NOTHING)
+
+
+async def test_a_query_is_answered_under_its_token() -> None:
+    request = Message("recognizer_loop:utterance", {"utterances": ["what time is it"]}, {"query_id": "token"})
+    spoken, handled = await conversation(request)
+    assert spoken.data["utterance"] == "It is 14:05."
+    assert [reply.context["query_id"] for reply in (spoken, handled)] == ["token", "token"]
 
 
 async def test_before_start_and_after_stop_it_is_unavailable() -> None:

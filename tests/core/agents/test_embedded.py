@@ -51,9 +51,7 @@ async def test_the_hub_takes_part_like_any_client() -> None:
         assert it.seen == []
         assert (await receive(skill))["data"] == sent.data
         await eventually(lambda: it.seen == [sent])
-        assert it.seen[0].data is not sent.data, (
-            "the hub may change what it gets without touching what it sent"
-        )
+        assert it.seen[0].data is not sent.data, "the hub may change what it gets without touching what it sent"
         await skill.send_json({"type": "speak", "data": {"utterance": "hi"}, "context": {"destination": "p"}})
         await eventually(lambda: len(it.seen) == 2)
         assert it.seen[1] == Message("speak", {"utterance": "hi"}, {"destination": "p"})
@@ -78,6 +76,15 @@ async def test_the_builtin_assistant_answers_only_while_nobody_is_attached() -> 
         await eventually(lambda: it.agent.emit(ask("tell me a joke")) and "speak" in it.types())
         said = next(message.data["utterance"] for message in it.seen if message.msg_type == "speak")
         assert f"ws://127.0.0.1:{port}/core" in said
+
+
+async def test_a_query_nobody_is_attached_to_answer_is_declined_under_its_token() -> None:
+    async with hub(free_port()) as it:
+        question = Message("recognizer_loop:utterance", {"utterances": ["tell me a joke"]}, {"query_id": "token"})
+        assert it.agent.emit(question)
+        await eventually(lambda: "ovos.utterance.handled" in it.types())
+        assert it.types() == ["recognizer_loop:utterance", "complete_intent_failure", "ovos.utterance.handled"]
+        assert {message.context["query_id"] for message in it.seen} == {"token"}
 
 
 async def test_where_a_bus_answers_already_it_joins_that_one(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from helpers.agent_bus import echo_bus, eventually, free_port
-from hivemind_bus_client.message import Message
+from helpers.bus_stub import HABITS
+from hivemind_bus_client.message import HiveMessageType, Message
 from hivemind_core.agents.busclient import BusAddress, BusTuning
 from hivemind_core.agents.ovos import OvosAgent
+from hivemind_core.asking import Asking, Finished, Said
 
 QUICK = BusTuning(retry_first_s=0.02, retry_longest_s=0.05)
 
@@ -51,3 +55,42 @@ async def test_stop_without_a_bus_returns() -> None:
     await agent.start(lambda message: None)
     await agent.stop()
     assert not agent.available
+
+
+@pytest.mark.parametrize(
+    ("habit", "answer"),
+    [
+        ("answers", ["you said: hi", 1]),
+        ("says words", ["you", "said:", "hi", 3]),
+        ("says twice", ["you said: hi", 1]),
+        ("declines", [0]),
+        ("keeps silent", [0]),
+    ],
+)
+async def test_a_query_is_told_apart_by_its_token_whatever_the_assistant_is_like(
+    habit: str, answer: list[object]
+) -> None:
+    asking, heard = Asking(), list[Said | Finished]()
+    stamped = Message(
+        "recognizer_loop:utterance", {"utterances": ["hi"]}, {"source": "p", "destination": "hivemind", "peer": "p"}
+    )
+    asked = asking.ask("q", "p", HiveMessageType.QUERY, stamped, now=0)
+    assert asked is not None
+    port, seen = free_port(), list[Message]()
+
+    def deliver(message: Message) -> None:
+        seen.append(message)
+        heard.extend(asking.hear(message, now=1) or ())
+
+    async with echo_bus(port, HABITS[habit]):
+        agent = OvosAgent(BusAddress(port=port), QUICK)
+        await agent.start(deliver)
+        await eventually(lambda: agent.available)
+        assert agent.emit(stamped), "what is spoken directly is no part of any answer"
+        assert agent.emit(asked)
+        assert agent.emit(Message("marker"))
+        await eventually(lambda: any(message.msg_type == "marker" for message in seen))
+        await agent.stop()
+    heard += asking.tick(now=10)
+    assert [part.utterance if isinstance(part, Said) else part.said for part in heard] == answer
+    assert {part.question.token for part in heard} == {asked.context["query_id"]}
