@@ -10,8 +10,8 @@ from uuid import uuid4
 
 from .hive_map import HiveMapper
 from .message import HiveMessage, HiveMessageType
-from .topology import display_peer
 from .presence import Presence
+from .topology import display_peer
 
 Tell = Callable[[str], None]
 

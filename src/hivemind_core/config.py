@@ -92,8 +92,11 @@ HTTP_DEFAULTS: dict[str, Any] = {
     "trusted_client_ip_headers": proxies.DEFAULT_HEADERS,
     "max_undelivered": 256,
     "undelivered_ttl": 300.0,
+    "queue_ttl_s": 300.0,
+    "session_ttl_s": 3600.0,
 }
-MOST_UNDELIVERED = 100_000
+LEAST_UNDELIVERED, MOST_UNDELIVERED = 8, 100_000
+"""A handshake takes fewer than 8."""
 _FILLED = ("agent_protocol", "binary_protocol", "database", "policy", "rendezvous", "upstream")
 """Blocks whose missing keys are filled from the defaults. The keys of `network_protocol` say which transports run."""
 
@@ -162,8 +165,12 @@ class HTTPConfig:
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     max_undelivered: int = 256
     """Frames of each kind that wait to be fetched; one more ends the session."""
-    silence_s: float = 300.0
-    """Seconds without a request after which a session ends."""
+    undelivered_ttl_s: float = 300.0
+    """Seconds after which a frame that was not fetched ends its session; 0: never."""
+    queue_ttl_s: float = 300.0
+    """Seconds without a fetch after which a session ends; 0: never."""
+    session_ttl_s: float = 3600.0
+    """Seconds without any request after which a session ends; 0: never."""
 
     @property
     def scheme(self) -> str:
@@ -263,8 +270,9 @@ def load_config(
     """
     named = path or (Path(environ[environment.CONFIG]) if environ.get(environment.CONFIG) else None)
     where = named or default_path(environ)
-    given = _merged(_read(where, named=named is not None), environment.document(environ, wins=True))
-    given = _merged(given, overrides or {})
+    given = _read(where, named=named is not None)
+    for over in (environment.document(environ, wins=True), overrides or {}):
+        given = _merged(given, _for_transport(over, given))
     effective = _filled(given, environment.document(environ, wins=False), data_dir(environ))
     config = _config(Values(str(where), effective), where, effective)
     return replace(config, overrides=overrides or {}, database_is_open=given.get("database") is None)
@@ -321,6 +329,15 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _for_transport(over: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Let what options and variables say of the WebSocket be of the HTTP transport, where the file has that alone."""
+    transports, said = given.get("network_protocol"), over.get("network_protocol")
+    alone = isinstance(transports, dict) and HTTP_MODULE in transports and WEBSOCKET_MODULE not in transports
+    if not alone or not said:
+        return over
+    return {**over, "network_protocol": {HTTP_MODULE: said[WEBSOCKET_MODULE]}}
+
+
 def _filled(given: Mapping[str, Any], open_ends: Mapping[str, Any], data: Path) -> dict[str, Any]:
     """Fill in what was not given; `open_ends` is what the environment says where the file says nothing."""
     effective = deepcopy(DEFAULTS | {key: value for key, value in given.items() if value is not None})
@@ -328,13 +345,10 @@ def _filled(given: Mapping[str, Any], open_ends: Mapping[str, Any], data: Path) 
         if isinstance(effective[name], dict):
             effective[name] = deepcopy(DEFAULTS[name]) | effective[name]
     for module, defaults in ((WEBSOCKET_MODULE, WEBSOCKET_DEFAULTS), (HTTP_MODULE, HTTP_DEFAULTS)):
-        outside = open_ends.get("network_protocol", {}).get(module, {})
-        _fill_transport(effective["network_protocol"], module, {**deepcopy(defaults), **_folder(data), **outside})
+        outside = open_ends.get("network_protocol", {}).get(WEBSOCKET_MODULE, {})
+        defaults = {**deepcopy(defaults), **{key: value for key, value in outside.items() if key in defaults}}
+        _fill_transport(effective["network_protocol"], module, {**defaults, "cert_dir": str(data / "hivemind")})
     return effective
-
-
-def _folder(data: Path) -> dict[str, str]:
-    return {"cert_dir": str(data / "hivemind")}
 
 
 def _fill_transport(transports: Any, module: str, defaults: dict[str, Any]) -> None:
@@ -413,8 +427,10 @@ def _http(values: Values) -> HTTPConfig | None:
         values.port(*block, "port"),
         _tls(values, block),
         _proxies(values, block),
-        values.whole(*block, "max_undelivered", most=MOST_UNDELIVERED),
+        values.whole(*block, "max_undelivered", least=LEAST_UNDELIVERED, most=MOST_UNDELIVERED),
         values.number(*block, "undelivered_ttl"),
+        values.number(*block, "queue_ttl_s"),
+        values.number(*block, "session_ttl_s"),
     )
 
 

@@ -37,8 +37,11 @@ class Values:
     def number(self, *keys: str) -> float:
         return float(self.get(keys, "a number, zero or more", is_number))
 
-    def whole(self, *keys: str, most: int) -> int:
-        return int(self.get(keys, f"a whole number from 0 to {most}", lambda value: is_whole(value, most)))
+    def whole(self, *keys: str, most: int, least: int = 0) -> int:
+        def fits(value: Any) -> bool:
+            return is_whole(value, most) and value >= least
+
+        return int(self.get(keys, f"a whole number from {least} to {most}", fits))
 
     def port(self, *keys: str) -> int:
         return int(self.get(keys, "a port number", lambda value: is_whole(value, 65535)))

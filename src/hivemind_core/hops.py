@@ -23,7 +23,7 @@ Route = list[Hop]
 def arrived(message: HiveMessage, sender: str) -> Route:
     """Return the route with a hop of whoever brought the message, unless it is the last one already, or has no name."""
     route: Route = message.route
-    if not sender or route and route[-1].get("source") == sender:
+    if not sender or (route and route[-1].get("source") == sender):
         return route
     return [*route, _hop(sender, _named(message))]
 

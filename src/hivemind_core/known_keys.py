@@ -70,9 +70,15 @@ KNOWN: dict[str, Any] = {
     "dialog_transformers": _ANY,
 }
 
+_HTTP = ("network_protocol", "hivemind-http-plugin")
 _NOT_SERVED = (
-    ("network_protocol", "hivemind-mqtt-plugin", "this hub does not serve this transport"),
-    ("policy", "fail_open", "a policy that fails refuses"),
+    (("network_protocol", "hivemind-mqtt-plugin"), "this hub does not serve this transport"),
+    *(
+        ((*_HTTP, key), "sessions over HTTP are kept in memory")
+        for key in ("session_backend", "session_redis_url", "redis_url", "session_prefix")
+    ),
+    ((*_HTTP, "replica_id"), "the hub names itself anew at each start"),
+    (("policy", "fail_open"), "a policy that fails refuses"),
 )
 _TRANSFORMERS = ("utterance_transformers", "metadata_transformers", "dialog_transformers")
 
@@ -81,10 +87,12 @@ def remarks(document: Mapping[str, Any]) -> Iterator[str]:
     """Say, a sentence each, which keys of a document have no effect, and what was probably meant."""
     for key, meant in unknown_keys(document):
         yield f"nothing reads the key `{key}`; it is ignored." + (f" Did you mean `{meant}`?" if meant else "")
-    for block, key, why in _NOT_SERVED:
-        below = document.get(block)
-        if isinstance(below, Mapping) and below.get(key) not in (None, False):
-            yield f"`{block}.{key}` has no effect: {why}."
+    for path, why in _NOT_SERVED:
+        value: Any = document
+        for key in path:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value not in (None, False, "memory"):
+            yield f"`{'.'.join(path)}` has no effect: {why}."
     for block in _TRANSFORMERS:
         if document.get(block):
             yield f"`{block}` has no effect: this hub runs no transformers yet."

@@ -86,6 +86,7 @@ class Home:
             "XDG_RUNTIME_DIR": str(self.tmp),
             "TMPDIR": str(self.tmp),
             "PYTHONUNBUFFERED": "1",
+            "PYTHONFAULTHANDLER": "1",
             "PYTHONNOUSERSITE": "1",
         }
 
@@ -169,8 +170,14 @@ class Child:
         self._wait(lambda: port_open(port), timeout_s, f"port {port}")
 
     def wait_exit(self, timeout_s: float = 20) -> int:
-        """Its exit status."""
-        wait_until(lambda: not self.running, timeout_s, f"the end of {self.name}\n{self.tail()}")
+        """Its exit status. One that does not end is made to say where it stands."""
+        try:
+            wait_until(lambda: not self.running, timeout_s, "it did not end")
+        except ChildError:
+            self.process.send_signal(signal.SIGABRT)  # faulthandler prints where every thread is
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+            raise ChildError(f"the end of {self.name}: not within {timeout_s:g} s\n{self.tail()}") from None
         return int(self.process.returncode)
 
     def expect(self, event: str, timeout_s: float = 20, **fields: Any) -> dict[str, Any]:

@@ -3,71 +3,75 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-from base64 import b64decode
-from binascii import Error as NotBase64
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
 from aiohttp import web
 
 from hivemind_bus_client.link import Refused
-from hivemind_bus_client.refusals import GOING_AWAY, REFUSALS
+from hivemind_bus_client.refusals import GOING_AWAY, NORMAL, REFUSALS
 
-from ..admission import Visitor, parse_token
+from ..admission import parse_token, refused
 from ..config import HTTPConfig
-from ..fairness import LoopShare
 from ..hub import Hub
-from . import BindError
-from .http_sessions import BINARY, TEXT, Ending, HTTPSession, HTTPSessions
+from .http_connection import HTTPConnection
+from .http_requests import (
+    SENDING_FAILED,
+    Asked,
+    Reply,
+    Told,
+    fetched,
+    json_response,
+    lacks_part,
+    not_connected,
+    page,
+    refusal,
+)
+from .http_sessions import BINARY, TEXT, Bounds, Ending, HTTPSessions
 from .intake import Intake, IntakeServer
+from .listening import Listening
 from .requests import client_address, health, no_delay, token_of
-from .tls import server_context
 
 log = logging.getLogger(__name__)
 
 COOKIE = "hivemind_http_session"
 REPLICA_COOKIE = "hivemind_http_replica"
-MAX_BODY_BYTES = 1024 * 1024
-BODY_WITHIN_S = 10.0
-TLS_WITHIN_S = 10.0
-MAX_WAIT_S = 60.0
-"""How long a fetch may wait for messages."""
+MAX_REQUESTS = 16
+"""Requests of one session that are served at once."""
+ANSWER_WITHIN_S = 30.0
+"""How long a client may take to read an answer."""
 SWEEP_S = 1.0
-STALE_S = 10.0
-"""A session that was silent for so long is begun anew where its client connects again."""
-REMEMBERED_S = 30.0
-"""How long it is told why a session has ended."""
+AWAY_S = 3.0
+"""A client without a cookie that was silent for so long has begun anew if it connects again: it polls every second."""
+LEFT_BEHIND_S = 30.0
+"""A session that was silent for so long ends when the same device has a new one."""
 STOP_WITHIN_S = 2.0
-NOT_CONNECTED = "Client is not connected"
+CONNECTED = {"status": "Connected"}
 
 
-class _Told(Exception):
-    """The answer to a request that cannot be served."""
+@dataclass(frozen=True)
+class Endpoint:
+    """One thing to ask for."""
 
-    def __init__(self, status: int, error: str, ending: Ending | None = None) -> None:
-        self.status = status
-        self.body: dict[str, Any] = {"error": error}
-        if ending is not None:
-            self.body |= {"code": ending[0], "reason": ending[1]}
-
-
-@dataclass
-class Request:
-    """A request, as far as all of them are alike."""
-
-    raw: web.BaseRequest
-    form: Mapping[str, Any]
-    token: str
-    key: str
-    remote: str
-    session: HTTPSession | None
+    method: str
+    failure: str
+    """What is said where serving it fails."""
+    serve: Callable[[Asked], Awaitable[Reply]]
 
 
-Serve = Callable[[Request], Awaitable[dict[str, Any]]]
+class _Stranger:
+    """The hub's `Connection` for one that is turned away: the answer says why."""
+
+    def __init__(self, remote: str) -> None:
+        self.remote = remote
+
+    def send(self, frames: list[bytes | str]) -> None:
+        return None
+
+    def close(self, code: int, reason: str) -> None:
+        return None
 
 
 class HTTPTransport:
@@ -76,276 +80,279 @@ class HTTPTransport:
     def __init__(self, hub: Hub, config: HTTPConfig) -> None:
         self._hub = hub
         self._config = config
+        self._bounds = Bounds(
+            config.max_undelivered, config.undelivered_ttl_s, config.queue_ttl_s, config.session_ttl_s
+        )
+        self._clock = hub.clocks.monotonic
         self._replica = uuid4().hex
-        self._sessions = HTTPSessions()
+        self._sessions: HTTPSessions[HTTPConnection] = HTTPSessions()
         self._server: IntakeServer | None = None
-        self._listener: asyncio.Server | None = None
+        self._listening = Listening(config, "Choose another `port` of `hivemind-http-plugin` in server.json.")
         self._sweeper: asyncio.Task[None] | None = None
-        self._port = config.port
-        self._shares: dict[HTTPSession, LoopShare] = {}
-        self._paths: dict[str, tuple[str, str, Serve]] = {
-            "/connect": ("POST", "Connection failed", self._connect),
-            "/disconnect": ("POST", "Disconnection failed", self._disconnect),
-            "/send_message": ("POST", "Message sending failed", self._send),
-            "/get_messages": ("GET", "Message retrieval failed", self._fetch_text),
-            "/get_binary_messages": ("GET", "Message retrieval failed", self._fetch_binary),
+        self._endpoints = {
+            "/connect": Endpoint("POST", "Connection failed", self._connect),
+            "/disconnect": Endpoint("POST", "Disconnection failed", self._disconnect),
+            "/send_message": Endpoint("POST", SENDING_FAILED, self._send),
+            "/get_messages": Endpoint("GET", "Retrieving messages failed", self._fetch_text),
+            "/get_binary_messages": Endpoint("GET", "Retrieving messages failed", self._fetch_binary),
         }
 
     @property
     def address(self) -> str:
         """``http://host:port`` as bound, or ``https://host:port``."""
-        host = self._config.host
-        return f"{self._config.scheme}://{f'[{host}]' if ':' in host else host}:{self._port}"
+        return self._listening.address
 
     @property
     def port(self) -> int:
         """The port as bound."""
-        return self._port
+        return self._listening.port
 
     # life
 
     async def start(self) -> None:
-        loop, config = asyncio.get_running_loop(), self._config
-        context = await asyncio.to_thread(server_context, config.tls, config.host) if config.tls else None
-        self._server = IntakeServer(self._answer)
-        try:
-            self._listener = await loop.create_server(
-                self._server,
-                config.host,
-                config.port,
-                backlog=1024,
-                ssl=context,
-                ssl_handshake_timeout=TLS_WITHIN_S if context else None,
-            )
-        except OSError as error:
-            why = "it is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-            raise BindError(
-                f"Could not listen at {config.host}:{config.port} for HTTP: {why}. Choose another `port` of"
-                " `network_protocol.hivemind-http-plugin` in server.json."
-            ) from None
-        self._port = int(self._listener.sockets[0].getsockname()[1])
-        self._sweeper = loop.create_task(self._sweep_always())
+        # A fetch whose connection is lost must take nothing out of its queue.
+        self._server = IntakeServer(self._answer, handler_cancellation=True)
+        await self._listening.open(self._server)
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep_always())
 
     async def stop(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if self._listener is not None:
-            self._listener.close()
+        self._listening.close()
         for session in self._sessions:
-            self._end(session, GOING_AWAY, REFUSALS["shutting_down"].wire_reason)
+            session.close(GOING_AWAY, REFUSALS["shutting_down"].wire_reason)
         if self._server is not None:
             await self._server.shutdown(STOP_WITHIN_S)
 
     async def _sweep_always(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            self.sweep(asyncio.get_running_loop().time())
+            try:
+                self.sweep()
+            except Exception:  # top of a task
+                log.exception("could not look after the sessions over HTTP")
 
-    def sweep(self, now: float) -> None:
-        """End the sessions whose clients ask for nothing any more, and forget those that have ended."""
+    def sweep(self) -> None:
+        """End the sessions whose clients are silent, and forget those that ended a while ago."""
+        now = self._clock()
         for session in self._sessions:
-            silent_s = now - session.asked_at
-            if session.ended is not None and silent_s >= REMEMBERED_S:
-                self._forget(session)
-            elif session.ended is None and silent_s >= self._config.silence_s:
-                log.info("%s has fetched nothing for %d s", session.remote, silent_s)
-                self._end(session, 1001, "nothing was fetched")
-                self._forget(session)
+            why = session.overdue(now)
+            if why:
+                log.info("the session of %s ends: %s in time", session.remote, why)
+                session.drop()
+                session.close(NORMAL, why)
+        self._sessions.forget_ended(now)
 
-    def _end(self, session: HTTPSession, code: int, reason: str) -> None:
-        session.close(code, reason)
+    def _ended(self, session: HTTPConnection, code: int, reason: str) -> None:
+        """Note the end of a session. The hub is told later: it may be in the middle of sending to it."""
+        self._sessions.end(session, code, reason, self._clock())
+        asyncio.get_running_loop().call_soon(self._tell_hub, session)
+
+    def _tell_hub(self, session: HTTPConnection) -> None:
         if session.peer is not None:
             self._hub.closed(session.peer)
 
-    def _forget(self, session: HTTPSession) -> None:
-        session.drop()
-        self._sessions.remove(session)
-        self._shares.pop(session, None)
-
-    def _overflow(self, session: HTTPSession) -> None:
-        """End a session whose frames nobody fetches; not at once, since the hub is in the middle of sending them."""
-        row = REFUSALS["slow_reader"]
-        log.warning("closing %s: %s", session.remote, row)
-        session.close(row.close_code, row.wire_reason)
-        session.drop()
-        asyncio.get_running_loop().call_soon(self._end, session, row.close_code, row.wire_reason)
-
-    # requests
+    # a request
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         intake = request.protocol
         assert isinstance(intake, Intake)
         intake.asked()
-        no_delay(request)
-        if request.path == "/_healthz":
-            return health(request)
-        method, failure, serve = self._paths.get(request.path, ("", "", None))
-        if serve is None:
-            return web.Response(status=404)
-        if request.method != method:
-            return web.Response(status=405, headers={"Allow": method})
-        asked: Request | None = None
+        endpoint = self._endpoints.get(request.path)
+        if endpoint is None or request.method != endpoint.method:
+            return self._elsewhere(request, endpoint)
+        asked = Asked(request, intake, client_address(request, self._config.proxies))
         try:
-            asked = await self._read(request, intake, failure)
-            body, status = await serve(asked), 200
-        except _Told as told:
-            body, status = told.body, told.status
-        return self._response(status, body, asked)
+            reply = await self._served(asked, endpoint)
+        finally:
+            if asked.session is not None:
+                asked.session.finish(self._clock())
+        return await self._write(asked, reply)
 
-    def _response(self, status: int, body: dict[str, Any], asked: Request | None) -> web.Response:
-        response = web.json_response(body, status=status)
-        response.headers["X-HiveMind-HTTP-Replica"] = self._replica
-        response.headers["X-HiveMind-HTTP-Session-Backend"] = "memory"
-        if asked is not None and asked.session is not None and asked.raw.path == "/connect":
-            response.set_cookie(REPLICA_COOKIE, self._replica, path="/")
-            response.set_cookie(
-                COOKIE, asked.session.cookie, path="/", httponly=True, samesite="Strict", secure=bool(self._config.tls)
-            )
+    def _elsewhere(self, request: web.BaseRequest, endpoint: Endpoint | None) -> web.Response:
+        if request.path == "/_healthz":
+            response = health(request)
+        elif endpoint is None:
+            response = page(404, "Not Found")
+        else:
+            response = page(405, "Method Not Allowed", {"Allow": endpoint.method})
+        response.force_close()
         return response
 
-    async def _read(self, request: web.BaseRequest, intake: Intake, failure: str) -> Request:
-        """Read a request and find whose it is. Raises _Told."""
-        form: Mapping[str, Any] = {}
-        token, remote = token_of(request), client_address(request, self._config.proxies)
-        session = self._of(token, request, remote)
-        if session is not None:
-            intake.opened()  # what it sends is bounded by its session from now on
-        if request.method == "POST":
-            form = await self._form(request)
-        if not token:
-            token = form.get("authorization", "")
-            session = self._of(token, request, remote) if isinstance(token, str) and token else None
-        if not isinstance(token, str) or not token:
-            raise _Told(400, "Missing authorization")
-        parsed = parse_token(token)
-        if parsed is None:
-            raise _Told(200, "Missing authorization") if _lacks_key(token) else _Told(500, failure)
-        if session is not None:
-            session.asked_at = asyncio.get_running_loop().time()
-        return Request(request, form, token, parsed[1], remote, session)
-
-    def _of(self, token: str, request: web.BaseRequest, remote: str) -> HTTPSession | None:
-        parsed = parse_token(token) if token else None
-        return self._sessions.find(parsed[1], request.cookies.get(COOKIE, ""), remote) if parsed else None
-
-    async def _form(self, request: web.BaseRequest) -> Mapping[str, Any]:
+    async def _served(self, asked: Asked, endpoint: Endpoint) -> Reply:
         try:
-            return await asyncio.wait_for(request.post(), BODY_WITHIN_S)
-        except asyncio.TimeoutError:
-            raise _Told(408, "The request did not arrive in time") from None
-        except web.HTTPRequestEntityTooLarge:
-            raise _Told(413, f"A request holds at most {MAX_BODY_BYTES} bytes") from None
-        except ValueError:
-            raise _Told(400, "Malformed request") from None
+            await self._read(asked, endpoint)
+            return await endpoint.serve(asked)
+        except Told as told:
+            return told.reply
+        except Exception:  # top of a request
+            log.exception("a request over HTTP failed")
+            row = REFUSALS["internal_error"]
+            if asked.session is not None:
+                asked.session.close(row.close_code, row.wire_reason)
+            return Told(500, endpoint.failure, Ending(row.close_code, row.wire_reason)).reply
+
+    async def _read(self, asked: Asked, endpoint: Endpoint) -> None:
+        """Read a request and find whose it is. Raises Told."""
+        asked.token = token_of(asked.raw)
+        self._find(asked)
+        if endpoint.method == "POST":
+            await asked.read_form()
+            if not asked.token:
+                asked.token = asked.form.get("authorization", "")
+                self._find(asked)
+        if not asked.token:
+            raise Told(400, "Missing authorization")
+        if not asked.key:
+            raise self._unreadable(asked, endpoint)
+
+    def _find(self, asked: Asked) -> None:
+        """Find the session of a request, by its token and cookie. Raises Told."""
+        parsed = parse_token(asked.token)
+        if parsed is None:
+            return
+        asked.key, asked.cookie = parsed[1], asked.raw.cookies.get(COOKIE, "")
+        session = self._sessions.find(asked.key, asked.cookie, asked.remote)
+        if session is None:
+            return
+        if session.requests >= MAX_REQUESTS:
+            raise Told(429, "Too many requests at once")
+        now = self._clock()
+        asked.silent_s = now - session.asked_at
+        session.begin(now)
+        asked.session = session
+        if session.is_open:
+            asked.intake.opened()  # what it sends is bounded by its session from now on
+
+    def _unreadable(self, asked: Asked, endpoint: Endpoint) -> Told:
+        """Return the answer to a token that cannot be read."""
+        if lacks_part(asked.token):
+            return Told(200, "Missing authorization")
+        why = refused("invalid_authorization")
+        if endpoint is self._endpoints["/connect"]:
+            self._hub.turn_away(_Stranger(asked.remote), why)
+        return Told(500, endpoint.failure, Ending(why.close_code, why.reason))
+
+    async def _write(self, asked: Asked, reply: Reply) -> web.Response:
+        """Write an answer; what it was to deliver is kept where that does not succeed."""
+        response, session = json_response(reply), asked.session
+        response.headers["X-HiveMind-HTTP-Replica"] = self._replica
+        response.headers["X-HiveMind-HTTP-Session-Backend"] = "memory"
+        if reply.body == CONNECTED:
+            self._set_cookies(response, reply)
+        stays = session is not None and session.ended is None and session.keeps(asked.intake)
+        if not stays:
+            response.force_close()
+        no_delay(asked.raw)
+        asked.intake.within(ANSWER_WITHIN_S, "it does not read its answer")
+        try:
+            await response.prepare(asked.raw)
+            await response.write_eof()
+        except (ConnectionError, asyncio.CancelledError) as error:
+            if session is not None and reply.frames:
+                session.put_back(reply.queue, reply.frames)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        else:
+            asked.intake.in_time()
+            if stays:
+                asked.intake.answered()
+        return response
+
+    def _set_cookies(self, response: web.Response, reply: Reply) -> None:
+        response.set_cookie(REPLICA_COOKIE, self._replica, httponly=True, samesite="Lax")
+        if reply.cookie:
+            secure = self._config.tls is not None
+            response.set_cookie(COOKIE, reply.cookie, httponly=True, samesite="Strict", secure=secure)
 
     # what there is to ask for
 
-    async def _connect(self, asked: Request) -> dict[str, Any]:
-        now, known = asyncio.get_running_loop().time(), asked.session
-        if known is not None and known.ended is None and not self._is_stale(known, now):
-            return {"status": "Connected"}
+    async def _connect(self, asked: Asked) -> Reply:
+        """Begin a session. Its cookie is told once: who connects again to one that stands may be somebody else."""
+        known = asked.session
         if known is not None:
-            self._end(known, 1000, "connected again")
-            self._forget(known)
+            if known.ended is None and not self._begins_anew(asked, known):
+                return Reply(CONNECTED)
+            self._leave(asked, known, "connected again")
         found = await self._hub.identify(asked.token, asked.remote)
-        session = HTTPSession(asked.key, asked.remote, now, self._config.max_undelivered, self._overflow)
         if isinstance(found, Refused):
-            self._hub.turn_away(session, found)
-            raise _refusal(found)
-        asked.session = session
+            self._hub.turn_away(_Stranger(asked.remote), found)
+            raise refusal(found)
+        meanwhile = self._sessions.find(asked.key, asked.cookie, asked.remote)
+        if meanwhile is not None and meanwhile.ended is None:
+            return Reply(CONNECTED)
+        session = HTTPConnection((asked.key, asked.remote), self._bounds, self._clock, self._ended)
         session.max_frame_bytes = found.max_frame_bytes
-        self._sessions.add(session)
+        self._sessions.add(session, bound=bool(asked.cookie))
+        session.begin(self._clock())
+        asked.session = session
         session.peer = self._hub.connect(session, found)
-        return {"status": "Connected"}
+        return Reply(CONNECTED, cookie=session.cookie)
 
-    def _is_stale(self, session: HTTPSession, now: float) -> bool:
+    def _begins_anew(self, asked: Asked, known: HTTPConnection) -> bool:
         """Tell whether a client that connects again seems to know nothing of its session."""
-        peer = session.peer
-        return peer is not None and peer.link.is_open and not session.is_bound and now - peer.active_at > STALE_S
+        return not asked.cookie and asked.silent_s >= AWAY_S and known.requests == 1
 
-    async def _disconnect(self, asked: Request) -> dict[str, Any]:
+    def _leave(self, asked: Asked, session: HTTPConnection, reason: str) -> None:
+        """End a session that its client ends; there is nothing to be told of it."""
+        session.close(NORMAL, reason)
+        self._sessions.remove(session)
+        asked.session = None
+
+    async def _disconnect(self, asked: Asked) -> Reply:
         session = asked.session
         if session is None or session.ended is not None:
-            raise _Told(200, "Already Disconnected")
-        self._end(session, 1000, "disconnected")
-        self._forget(session)
-        return {"status": "Disconnected"}
+            return Reply({"error": "Already Disconnected"})
+        self._leave(asked, session, "disconnected")
+        return Reply({"status": "Disconnected"})
 
-    async def _fetch_text(self, asked: Request) -> dict[str, Any]:
+    async def _fetch_text(self, asked: Asked) -> Reply:
         return await self._fetch(asked, TEXT)
 
-    async def _fetch_binary(self, asked: Request) -> dict[str, Any]:
+    async def _fetch_binary(self, asked: Asked) -> Reply:
         return await self._fetch(asked, BINARY)
 
-    async def _fetch(self, asked: Request, queue: str) -> dict[str, Any]:
+    async def _fetch(self, asked: Asked, queue: str) -> Reply:
         session = asked.session
         if session is None:
-            raise _Told(200, NOT_CONNECTED)
-        await session.news(queue, _seconds(asked.raw.query.get("wait", "")))
-        session.asked_at = asyncio.get_running_loop().time()
+            raise not_connected(session)
+        session.fetched_at = self._clock()
+        is_mine = await session.news(queue, asked.wait_s)
+        session.fetched_at = self._clock()
         if session.ended is not None and not session.has(queue):
-            raise _Told(200, NOT_CONNECTED, session.ended)
-        if asked.raw.transport is None or asked.raw.transport.is_closing():
-            raise _Told(499, NOT_CONNECTED)  # nobody would get them
-        return {"status": "messages retrieved", queue: session.take(queue)}
+            raise not_connected(session)
+        return fetched(queue, session.take(queue, session.fetched_at) if is_mine else [])
 
-    async def _send(self, asked: Request) -> dict[str, Any]:
-        session, text = asked.session, asked.form.get("message")
-        if session is None or session.ended is not None or session.peer is None:
-            raise await self._not_connected(asked)
-        if not isinstance(text, str) or not text:
-            raise _Told(400, "Missing message")
-        peer, frame = session.peer, self._frame(session, text, asked.form)
-        began, share = asyncio.get_running_loop().time(), self._shares.setdefault(session, LoopShare())
-        self._hub.receive(peer, frame)
-        if session.ended is not None:
-            raise _Told(500, "Message sending failed", session.ended)
-        pause_s = share.pause_after(began, asyncio.get_running_loop().time())
-        if pause_s is not None:
-            await asyncio.sleep(pause_s)
-        return {"status": "buffered" if isinstance(frame, bytes) and peer.link.is_waiting else "message sent"}
+    async def _send(self, asked: Asked) -> Reply:
+        session = asked.session
+        if session is None:
+            raise not_connected(session, 409)
+        async with session.turn:  # one frame after the other, and nobody reads on while this client has to wait
+            peer = session.peer
+            if session.ended is not None or peer is None:
+                raise not_connected(session, 409)
+            frame, time = asked.frame(session), asyncio.get_running_loop().time
+            began = time()
+            self._hub.receive(peer, frame)
+            if session.ended is not None:
+                raise Told(500, SENDING_FAILED, session.ended)
+            if session.is_open and not session.was_open:
+                session.was_open = True
+                asked.intake.opened()
+                self._end_left_behind(session)
+            pause_s = session.share.pause_after(began, time())
+            if pause_s is not None:
+                await asyncio.sleep(pause_s)
+        is_part = isinstance(frame, bytes) and peer.link.is_waiting
+        return Reply({"status": "buffered" if is_part else "message sent"})
 
-    def _frame(self, session: HTTPSession, text: str, form: Mapping[str, Any]) -> bytes | str:
-        """Return the frame in a request. Raises _Told."""
-        frame: bytes | str = text
-        if str(form.get("binary", "")).lower() in ("1", "true", "yes"):
-            if session.peer is None or not session.peer.link.is_open:
-                raise _Told(409, "No Noise session; reconnect and handshake")
-            try:
-                frame = b64decode(text, validate=True)
-            except (NotBase64, ValueError):
-                raise _Told(400, "Malformed binary frame") from None
-        if len(frame) > session.max_frame_bytes:
-            raise _Told(400, f"A frame holds at most {session.max_frame_bytes} bytes")
-        return frame
-
-    async def _not_connected(self, asked: Request) -> _Told:
-        """Say why a message cannot be taken: there is no session, or no such client."""
-        if asked.session is not None:
-            return _Told(409, NOT_CONNECTED, asked.session.ended)
-        found = await self._hub.identify(asked.token, asked.remote)
-        return _refusal(found) if isinstance(found, Refused) else _Told(409, NOT_CONNECTED)
-
-
-def _refusal(refused: Refused) -> _Told:
-    """Say that a client is not let in; what passes has another status than what does not."""
-    permanent = REFUSALS[refused.code].permanent
-    status, error = (403, "Invalid authorization") if permanent else (503, "Connection failed")
-    return _Told(status, error, (refused.close_code, refused.reason))
-
-
-def _lacks_key(token: str) -> bool:
-    try:
-        return b64decode(token.replace(" ", "+"), validate=True).endswith(b":")
-    except (NotBase64, ValueError):
-        return False
-
-
-def _seconds(text: str) -> float:
-    try:
-        return max(0.0, min(float(text), MAX_WAIT_S)) if text else 0.0
-    except ValueError:
-        return 0.0
-
-
-__all__ = ["HTTPTransport", "Visitor"]
+    def _end_left_behind(self, session: HTTPConnection) -> None:
+        """End what the same device has left behind without a word, so that it does not use up its sessions."""
+        peer, now = session.peer, self._clock()
+        if peer is None or not peer.static_key:
+            return
+        for other in self._hub.peers.of_client(peer.client.client_id):
+            conn = other.conn
+            is_same = isinstance(conn, HTTPConnection) and conn is not session and other.static_key == peer.static_key
+            if is_same and not conn.requests and now - conn.asked_at >= LEFT_BEHIND_S:
+                conn.close(NORMAL, "connected again")

@@ -1,140 +1,222 @@
 """Sessions over HTTP: whose request is whose, and the frames that wait to be fetched (docs/protocol.md 6).
 
-The access key names a client but proves nothing, so it does not open somebody's session: a session belongs to the
-cookie that came with it, once that has been returned, and until then to the address it was opened from.
+An access key names a client but proves nothing, so it does not open somebody's session: a session belongs to the cookie
+that came with it, once that has been returned, and until then to the address it was opened from. Time is an argument
+(seconds).
 """
 
 from __future__ import annotations
 
-import asyncio
-import hmac
-from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from secrets import token_urlsafe
-
-from ..peers import Peer
+from typing import Generic, NamedTuple, TypeVar
 
 TEXT, BINARY = "messages", "b64_messages"
-MAX_WAITING = 4
-"""Requests that may wait for messages of one session at once."""
+"""The queues, by the names that they have in answers."""
 MAX_HELD_BYTES = 16 * 1024 * 1024
+"""What both queues of a session may hold: 256 frames of protocol v3."""
+MAX_TAKEN_BYTES = 4 * 1024 * 1024
+"""What one answer holds, unless its first frame is longer; an answer is made in one piece."""
+REMEMBERED_S = 30.0
+"""How long it is told why a session has ended."""
+MAX_ENDED = 4096
+"""Ended sessions that are remembered."""
 
-Ending = tuple[int, str]
-"""Close code and reason, as a WebSocket would have told them."""
+Frame = bytes | str
+
+
+class Ending(NamedTuple):
+    """How a session ended, as a WebSocket would have told it."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much may wait and how long a client may be silent; 0 seconds: for ever."""
+
+    max_frames: int = 256
+    """In one queue."""
+    undelivered_s: float = 300.0
+    """A frame that waits longer ends its session."""
+    unfetched_s: float = 300.0
+    """So does a client that fetches nothing for longer."""
+    silent_s: float = 3600.0
+    """And one that asks for nothing at all."""
+
+
+class Queue:
+    """Frames of one kind, in order."""
+
+    __slots__ = ("frames", "since", "size")
+
+    def __init__(self) -> None:
+        self.frames: deque[Frame] = deque()
+        self.size = 0
+        """In bytes."""
+        self.since = 0.0
+        """When it was last empty, or some of it was taken."""
+
+    def put(self, frame: Frame, now: float) -> None:
+        if not self.frames:
+            self.since = now
+        self.frames.append(frame)
+        self.size += len(frame)
+
+    def take(self, now: float) -> list[Frame]:
+        taken: list[Frame] = []
+        size = 0
+        while self.frames and (not taken or size + len(self.frames[0]) <= MAX_TAKEN_BYTES):
+            size += len(self.frames[0])
+            taken.append(self.frames.popleft())
+        self.size -= size
+        self.since = now
+        return taken
+
+    def put_back(self, frames: list[Frame]) -> None:
+        self.frames.extendleft(reversed(frames))
+        self.size += sum(map(len, frames))
+
+    def clear(self) -> None:
+        self.frames.clear()
+        self.size = 0
 
 
 class HTTPSession:
-    """One session; the hub's `Connection`."""
+    """One session."""
 
-    def __init__(self, key: str, remote: str, now: float, max_frames: int, overflow: Callable[[HTTPSession], None]):
-        self.remote = remote
+    def __init__(self, key: str, remote: str, bounds: Bounds, now: float) -> None:
         self.key = key
+        self.remote = remote
         self.cookie = token_urlsafe(32)
-        self.is_bound = False
-        """The cookie has come back: nobody gets in without it any more."""
+        self.bounds = bounds
         self.asked_at = now
         """When its client last asked for anything."""
-        self.peer: Peer | None = None
-        self.max_frame_bytes = 0
+        self.fetched_at = now
+        """When it last asked for messages."""
+        self.requests = 0
+        """How many of its requests are being served."""
         self.ended: Ending | None = None
-        self._max_frames = max_frames
-        self._overflow = overflow
-        self._queues: dict[str, deque[str]] = {TEXT: deque(), BINARY: deque()}
-        self._held = 0
-        self._waiting: list[asyncio.Future[None]] = []
+        self._queues = {TEXT: Queue(), BINARY: Queue()}
 
     def __repr__(self) -> str:
-        return f"<HTTPSession of {self.remote}>"
+        return f"<{type(self).__name__} of {self.remote}>"
 
-    # the hub's side
+    def begin(self, now: float) -> None:
+        """Note a request."""
+        self.asked_at = now
+        self.requests += 1
 
-    def send(self, frames: list[bytes | str]) -> None:
-        if self.ended is not None:
-            return
+    def finish(self, now: float) -> None:
+        """Note that a request was served."""
+        self.asked_at = now
+        self.requests -= 1
+
+    def put(self, frames: list[Frame], now: float) -> bool:
+        """Queue frames; False where they are too many or too long.
+
+        None may be left out then: they are counted, and the other end would refuse the next (docs/protocol.md 7.6).
+        """
         for frame in frames:
-            queue, text = (TEXT, frame) if isinstance(frame, str) else (BINARY, b64encode(frame).decode("ascii"))
-            self._queues[queue].append(text)
-            self._held += len(text)
-        if any(len(queue) > self._max_frames for queue in self._queues.values()) or self._held > MAX_HELD_BYTES:
-            # One frame that is left out breaks the session anyhow: it is counted (docs/protocol.md 7.6).
-            self._overflow(self)
-        self._wake()
-
-    def close(self, code: int, reason: str) -> None:
-        if self.ended is None:
-            self.ended = code, reason
-            self._wake()
-
-    # the client's side
-
-    def take(self, queue: str) -> list[str]:
-        """Return what waits in a queue, and empty it."""
-        taken = list(self._queues[queue])
-        self._queues[queue].clear()
-        self._held -= sum(map(len, taken))
-        return taken
+            self._queues[TEXT if isinstance(frame, str) else BINARY].put(frame, now)
+        queues = self._queues.values()
+        too_many = any(len(queue.frames) > self.bounds.max_frames for queue in queues)
+        return not too_many and sum(queue.size for queue in queues) <= MAX_HELD_BYTES
 
     def has(self, queue: str) -> bool:
         """Tell whether anything waits in a queue."""
-        return bool(self._queues[queue])
+        return bool(self._queues[queue].frames)
 
-    async def news(self, queue: str, timeout_s: float) -> None:
-        """Wait until there is something in a queue, or the session has ended, or the time is over."""
-        if self.has(queue) or self.ended is not None or len(self._waiting) >= MAX_WAITING or timeout_s <= 0:
-            return
-        loop = asyncio.get_running_loop()
-        end = loop.time() + timeout_s
-        while not self.has(queue) and self.ended is None and (left_s := end - loop.time()) > 0:
-            woken: asyncio.Future[None] = loop.create_future()
-            self._waiting.append(woken)
-            try:
-                await asyncio.wait({woken}, timeout=left_s)
-            finally:
-                if woken in self._waiting:
-                    self._waiting.remove(woken)
+    def take(self, queue: str, now: float) -> list[Frame]:
+        """Return what waits in a queue, from its beginning, as much as an answer holds."""
+        return self._queues[queue].take(now)
+
+    def put_back(self, queue: str, frames: list[Frame]) -> None:
+        """Take back what was taken last and did not arrive."""
+        self._queues[queue].put_back(frames)
 
     def drop(self) -> None:
-        """Let go of what nobody will fetch."""
+        """Let go of what nobody is to fetch any more."""
         for queue in self._queues.values():
             queue.clear()
-        self._held = 0
 
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for woken in waiting:
-            if not woken.done():
-                woken.set_result(None)
+    def overdue(self, now: float) -> str:
+        """Return why the session has to end for the silence of its client; empty where it need not."""
+        bounds = self.bounds
+        waits = [now - queue.since for queue in self._queues.values() if queue.frames]
+        if _is_over(max(waits, default=0.0), bounds.undelivered_s):
+            return "a message was not fetched"
+        if self.requests:
+            return ""
+        if _is_over(now - self.fetched_at, bounds.unfetched_s):
+            return "nothing was fetched"
+        return "nothing was asked for" if _is_over(now - self.asked_at, bounds.silent_s) else ""
 
 
-class HTTPSessions:
-    """All sessions of a transport."""
+def _is_over(took_s: float, most_s: float) -> bool:
+    return 0 < most_s <= took_s
+
+
+S = TypeVar("S", bound=HTTPSession)
+
+
+class HTTPSessions(Generic[S]):
+    """All sessions of a transport, and for a while those that have ended."""
 
     def __init__(self) -> None:
-        self._by_key: dict[str, list[HTTPSession]] = {}
+        self._by_cookie: dict[str, S] = {}
+        self._by_address: dict[tuple[str, str], S] = {}
+        self._ended: dict[S, float] = {}
 
-    def __iter__(self) -> Iterator[HTTPSession]:
-        """Iterate over all; safe against changes meanwhile."""
-        return iter([session for same in self._by_key.values() for session in same])
+    def __iter__(self) -> Iterator[S]:
+        """Iterate over those that stand; safe against changes meanwhile."""
+        return iter([session for session in self._by_cookie.values() if session.ended is None])
 
-    def add(self, session: HTTPSession) -> None:
-        """Take in a session."""
-        self._by_key.setdefault(session.key, []).append(session)
+    def add(self, session: S, *, bound: bool = False) -> None:
+        """Take in a session; one that is bound from the start is found by its cookie alone."""
+        self._by_cookie[session.cookie] = session
+        if not bound:
+            self._by_address[session.key, session.remote] = session
 
-    def remove(self, session: HTTPSession) -> None:
-        """Forget a session, if it is there."""
-        same = self._by_key.get(session.key, [])
-        if session in same:
-            same.remove(session)
-        if not same:
-            self._by_key.pop(session.key, None)
+    def find(self, key: str, cookie: str, remote: str) -> S | None:
+        """Return the session that a request belongs to; it may have ended. A cookie that is returned binds it."""
+        if not cookie:
+            return self._by_address.get((key, remote))
+        session = self._by_cookie.get(cookie)
+        if session is None or session.key != key:
+            return None
+        self._unbind_address(session)
+        return session
 
-    def find(self, key: str, cookie: str, address: str) -> HTTPSession | None:
-        """Return the session that a request belongs to: by its cookie, or by where it comes from."""
-        same = self._by_key.get(key, [])
-        for session in same:
-            if cookie and hmac.compare_digest(session.cookie.encode(), cookie.encode("utf-8", "replace")):
-                session.is_bound = True
-                return session
-        unbound = [session for session in same if not session.is_bound and session.remote == address]
-        return unbound[-1] if unbound else None
+    def is_bound(self, session: S) -> bool:
+        """Tell whether a session is found by its cookie alone."""
+        return self._by_address.get((session.key, session.remote)) is not session
+
+    def end(self, session: S, code: int, reason: str, now: float) -> None:
+        """Note how a session ended; the first time counts."""
+        if session.ended is not None:
+            return
+        session.ended = Ending(code, reason)
+        if session.cookie in self._by_cookie:
+            self._ended[session] = now
+            if len(self._ended) > MAX_ENDED:
+                self.remove(next(iter(self._ended)))
+
+    def remove(self, session: S) -> None:
+        """Forget a session."""
+        session.drop()
+        self._by_cookie.pop(session.cookie, None)
+        self._ended.pop(session, None)
+        self._unbind_address(session)
+
+    def _unbind_address(self, session: S) -> None:
+        if not self.is_bound(session):
+            del self._by_address[session.key, session.remote]
+
+    def forget_ended(self, now: float) -> None:
+        """Forget those that ended a while ago."""
+        for session in [each for each, ended_at in self._ended.items() if now - ended_at >= REMEMBERED_S]:
+            self.remove(session)

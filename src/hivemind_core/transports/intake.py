@@ -24,9 +24,13 @@ REQUEST_WITHIN_S = 10.0
 """How long a connection may take to say what it wants."""
 MAX_SILENT = 1024
 """Connections that have not said yet; one more cuts the oldest of them."""
+KEPT_S = 75.0
+"""How long a connection is kept for a next request."""
 _OPTIONS: dict[str, Any] = {
     "access_log": None,  # the query carries access keys
     "lingering_time": 0.0,  # nobody's body is of interest
+    "keepalive_timeout": KEPT_S,
+    "auto_decompress": False,  # what is small on the wire must not become large here
 }
 Answer: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -50,23 +54,42 @@ class Strangers:
 class Intake(web.RequestHandler):
     """One TCP connection of an `IntakeServer`."""
 
-    __slots__ = ("_bytes", "_deadline", "_strangers", "is_stranger")
+    __slots__ = ("_bytes", "_deadline", "_is_idle", "_strangers", "is_stranger")
 
     def __init__(self, server: IntakeServer, strangers: Strangers) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **_OPTIONS)
         self._strangers = strangers
         self._bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._is_idle = False
         self.is_stranger = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._await_request()
+
+    def _await_request(self) -> None:
         self._strangers.enter(self)
-        self._deadline = asyncio.get_running_loop().call_later(REQUEST_WITHIN_S, self.cut, "it asks for nothing")
+        self.within(REQUEST_WITHIN_S, "it asks for nothing")
 
     def asked(self) -> None:
         """It said what it wants, a whole HTTP request."""
+        self._is_idle = False
         self._strangers.asked(self)
+        self.in_time()
+
+    def answered(self) -> None:
+        """It may ask for something else; where it has no session, soon."""
+        self._is_idle = True
+        if self.is_stranger:
+            self._await_request()
+
+    def within(self, seconds: float, why: str) -> None:
+        """Cut the connection unless `in_time` is called within so many seconds."""
+        self.in_time()
+        self._deadline = asyncio.get_running_loop().call_later(seconds, self.cut, why)
+
+    def in_time(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -80,6 +103,9 @@ class Intake(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self.is_stranger and not self._take(len(data)):
             return
+        if self._is_idle:
+            self._is_idle = False
+            self.within(REQUEST_WITHIN_S, "its request does not end")
         super().data_received(data)
 
     def _take(self, size: int) -> bool:
@@ -110,8 +136,9 @@ class Intake(web.RequestHandler):
 class IntakeServer(web.Server):
     """Makes an `Intake` of each connection."""
 
-    def __init__(self, handler: Answer) -> None:
-        super().__init__(handler)
+    def __init__(self, handler: Answer, *, handler_cancellation: bool = False) -> None:
+        """With `handler_cancellation` an answer is given up when its connection is lost."""
+        super().__init__(handler, handler_cancellation=handler_cancellation)
         self.strangers = Strangers()
 
     def __call__(self) -> Intake:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 from collections.abc import Coroutine
 from typing import Any
@@ -19,15 +18,13 @@ from ..fairness import LoopShare
 from ..greeting import MAX_FRAME_BYTES
 from ..hub import Hub
 from ..peers import Peer
-from . import BindError
 from .intake import Intake, IntakeServer
+from .listening import Listening
 from .outbox import Outbox, run_now
 from .requests import client_address, health, no_delay, token_of
-from .tls import server_context
 
 log = logging.getLogger(__name__)
 
-TLS_WITHIN_S = 10.0
 CLOSE_WITHIN_S = 2.0
 SWEEPS_PER_INTERVAL = 4
 
@@ -113,48 +110,30 @@ class WebSocketTransport:
         self._hub = hub
         self._config = config
         self._server: IntakeServer | None = None
-        self._listener: asyncio.Server | None = None
+        self._listening = Listening(config, "Choose one with --port.")
         self._connections: set[WebSocketConnection] = set()
         self._pinger: asyncio.Task[None] | None = None
-        self._port = config.port
         self._paths = {"/": self._serve, "/_healthz": self._health}
 
     @property
     def address(self) -> str:
         """``ws://host:port`` as bound, or ``wss://host:port``."""
-        host = self._config.host
-        return f"{self._config.scheme}://{f'[{host}]' if ':' in host else host}:{self._port}"
+        return self._listening.address
 
     @property
     def port(self) -> int:
         """The port as bound."""
-        return self._port
+        return self._listening.port
 
     async def start(self) -> None:
-        loop, config = asyncio.get_running_loop(), self._config
-        context = await asyncio.to_thread(server_context, config.tls, config.host) if config.tls else None
-        tls_timeout = TLS_WITHIN_S if context else None
         self._server = IntakeServer(self._answer)
-        try:
-            self._listener = await loop.create_server(
-                self._server, config.host, config.port, backlog=1024, ssl=context, ssl_handshake_timeout=tls_timeout
-            )
-        except OSError as error:
-            raise BindError(self._why(error)) from None
-        self._port = int(self._listener.sockets[0].getsockname()[1])
-        self._pinger = loop.create_task(self._ping_all())
-
-    def _why(self, error: OSError) -> str:
-        where = f"{self._config.host}:{self._config.port}"
-        if error.errno == errno.EADDRINUSE:
-            return f"Port {self._config.port} is in use: another hub may be running. Choose one with --port."
-        return f"Could not listen at {where}: {error.strerror or error}."
+        await self._listening.open(self._server)
+        self._pinger = asyncio.get_running_loop().create_task(self._ping_all())
 
     async def stop(self) -> None:
         if self._pinger is not None:
             self._pinger.cancel()
-        if self._listener is not None:
-            self._listener.close()
+        self._listening.close()
         for connection in list(self._connections):
             connection.close(GOING_AWAY, REFUSALS["shutting_down"].wire_reason)
         await asyncio.gather(*(connection.closed() for connection in list(self._connections)))
