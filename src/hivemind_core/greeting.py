@@ -6,9 +6,11 @@ rows that hold one; none is served below the floor (`min_protocol_version`), nor
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 from hivemind_bus_client.legacy import PASSWORD, PRE_SHARED, RSA, VERSIONS, HubLegacyTerms, OlderOffer, is_crypto_key
+from hivemind_bus_client.link import HubTerms, hub_offer
 
 from .clients import Client
 
@@ -54,3 +56,33 @@ def legacy_terms(
     )
     crypto_key = client.metadata["crypto_key"] if older.crypto_key and older.floor <= VERSIONS[PRE_SHARED] else None
     return terms, crypto_key
+
+
+class Offering(Protocol):
+    """What the configuration says of sessions."""
+
+    @property
+    def binarize(self) -> bool: ...
+    @property
+    def allowed_encodings(self) -> tuple[str, ...]: ...
+    @property
+    def allowed_ciphers(self) -> tuple[str, ...]: ...
+    @property
+    def min_protocol_version(self) -> int: ...
+
+
+def offered(terms: HubTerms, config: Offering, client: Client, rsa_key: Any) -> HubTerms:
+    """Return the terms of a link with what a client is offered in them."""
+    encodings, ciphers = config.allowed_encodings, config.allowed_ciphers
+    older = older_versions(client, config.min_protocol_version, terms.pinned_key)
+    offer = hub_offer(
+        binarize=config.binarize,
+        encodings=encodings,
+        ciphers=ciphers,
+        pinned=terms.pinned_key is not None,
+        older=older,
+    )
+    if older is None:
+        return replace(terms, offer=offer)
+    legacy, crypto_key = legacy_terms(client, older, encodings, ciphers, rsa_key)
+    return replace(terms, offer=offer, floor=older.floor, legacy=legacy, crypto_key=crypto_key)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -23,7 +23,6 @@ from hivemind_bus_client.link import (
     Opened,
     Received,
     Refused,
-    hub_offer,
 )
 from hivemind_bus_client.message import HiveMessage, HiveMessageType
 from hivemind_bus_client.noise import PROTOCOL_V3, derive_psk
@@ -115,7 +114,7 @@ class Hub:
             Received: self._received,
             Opened: self._opened,
             KeyNeeded: self._key_needed,
-            Refused: self._refused,
+            Refused: self._end,
         }
         self.parent = parent
         self.mailbox = mailbox
@@ -249,28 +248,11 @@ class Hub:
 
     def _terms(self, client: Client, peer_id: str) -> HubTerms:
         """Return what the link of a new connection starts from."""
-        config, node_id = self.config, self.identity.node_id
-        encodings, ciphers = config.allowed_encodings, config.allowed_ciphers
-        pinned = self.keys.pinned_key(client)
-        older = greeting.older_versions(client, config.min_protocol_version, pinned)
-        terms = HubTerms(
-            {"pubkey": node_id, "peer": peer_id, "node_id": node_id},
-            hub_offer(
-                binarize=config.binarize,
-                encodings=encodings,
-                ciphers=ciphers,
-                pinned=pinned is not None,
-                older=older,
-            ),
-            self.identity.noise_key,
-            pinned,
-            self.keys.stored_psk(client),
-            budget=self._parts_budget,
-        )
-        if older is None:
-            return terms
-        legacy, crypto_key = greeting.legacy_terms(client, older, encodings, ciphers, self.identity.rsa_key)
-        return replace(terms, floor=older.floor, legacy=legacy, crypto_key=crypto_key)
+        pinned, psk = self.keys.pinned_key(client), self.keys.stored_psk(client)
+        node_id = self.identity.node_id
+        hello = {"pubkey": node_id, "peer": peer_id, "node_id": node_id}
+        terms = HubTerms(hello, {}, self.identity.noise_key, pinned, psk, budget=self._parts_budget)
+        return greeting.offered(terms, self.config, client, self.identity.rsa_key)
 
     def receive(self, peer: Peer, frame: bytes | str) -> None:
         """Take one frame of a connection."""
@@ -346,9 +328,6 @@ class Hub:
     async def _keep_intercom_key(self, client: Client, pubkey: str) -> None:
         await self.keys.keep_intercom_key(client, pubkey)
         self._apply_row(client.client_id)
-
-    def _refused(self, peer: Peer, event: Refused) -> None:
-        self._end(peer, event)
 
     def _end(self, peer: Peer, refusal: Refused) -> None:
         """Close a connection for a reason."""

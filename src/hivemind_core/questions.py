@@ -163,7 +163,10 @@ class Questions:
     def _respond(self, query_id: str, message: Message) -> None:
         """Send an answer of this hub's own."""
         asker, asked = self._ways.asker_of(query_id, self._around.monotonic()), self._asked.get(query_id)
-        if asker is not None and asked is not None:
+        if asker == AGENT:
+            self._post.emit_from_above(message)
+            self._done(query_id)
+        elif asker is not None and asked is not None:
             self._hand_over(asker, query_id, response(asked.relayed, self._node_id, message))
 
     def answered(self, sender: str, action: Answer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -437,7 +438,11 @@ async def test_the_agent_asks_the_hub_above_and_hears_the_answer(hives: AsyncExi
     child.agent.deliver(Message("hive.send.upstream", {"msg_type": "query", "payload": question}))
     await child.settle()
     assert [message.data["utterance"] for message in child.agent.of_type("speak")] == ["from the loft"]
+    top.agent.respond = lambda message: None
+    child.agent.deliver(Message("hive.send.upstream", {"msg_type": "query", "payload": question}))
+    await child.settle()
     child.parent.cut()  # type: ignore[union-attr]
+    assert [message.data["error"] for message in child.agent.of_type("hive.query.timeout")] == ["upstream_unavailable"]
     child.agent.deliver(Message("hive.send.upstream", {"msg_type": "query", "payload": question}))
     assert len(child.agent.of_type("hive.client.send.error")) == 1
 
@@ -574,6 +579,36 @@ async def test_an_intercom_over_several_hubs_is_checked_against_its_author(hives
     sender.send(propagated(seal(asking("from far away"), HUB_PEM, OWN_KEY)))
     await child.settle()
     assert top.agent.utterances == ["from far away"]
+
+
+SEALED_ABOVE = [
+    (speak("hello"), "speak"),
+    (HiveMessage("bus", Message("system.shutdown")), ""),
+    (HiveMessage("bus", Message("hive.policy.denied", {"denied_type": "query"})), ""),
+    (HiveMessage("broadcast", speak("to all"), target_site_id="hall"), ""),
+    (HiveMessage("propagate", speak("to the site"), target_site_id="hall"), "speak"),
+]
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize(("sealed", "heard"), SEALED_ABOVE)
+async def test_what_somebody_above_seals_for_a_hub_may_no_more_than_what_it_propagates(
+    hives: AsyncExitStack, sealed: HiveMessage, heard: str, trusted: bool
+) -> None:
+    """Unless the hub's owner trusts its key. Whoever wrote it is named on the agent's bus."""
+    [top] = await chain(hives, "loft")
+    identity = replace(hub_at("hall", rsa_key=True), trusted_keys=(OWN_PEM,) if trusted else ())
+    child = await hives.enter_async_context(MemoryHive(identity=identity, parent=MemoryUplink(top, "hall")))
+    above, below = await top.join("above"), await child.join("below")
+    above.send(ping("f", f"above::{above.session['session_id']}", public_key=OWN_PEM))
+    above.send(propagated(seal(sealed, HUB_PEM, OWN_KEY)))
+    await child.settle()
+    topic = sealed.payload.msg_type if sealed.msg_type == "bus" else "speak"
+    expected = topic if trusted else heard
+    came = [message for message in child.agent.received if message.msg_type == topic]
+    assert [message.msg_type for message in came] == ([expected] if expected else [])
+    assert [message.context.get("hivemind_verified_source_peer") for message in came] == [OWN_PEM] * len(came)
+    assert len(of(below, "broadcast")) == (sealed.msg_type == "broadcast" and trusted)
 
 
 async def test_a_satellite_cannot_claim_a_verified_author(hives: AsyncExitStack) -> None:
