@@ -20,7 +20,7 @@ CORE_PURE = """
     actions asking authors bus_events bus_frames client_metadata clients config_values echoes environment fairness
     floods greeting hops known_keys limits mailbox mailbox_config peers policy proxies queries roles routing
     sessions shares upstream_config upstream_texts
-    binary.callbacks binary.fitting binary.lines
+    binary.callbacks binary.fitting binary.lines transports.http_sessions
 """
 PURE_MODULES = {
     *(f"hivemind_bus_client.{name}" for name in BUS_CLIENT_PURE.split()),

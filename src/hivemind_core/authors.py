@@ -43,6 +43,10 @@ class Authors:
         pinned, claimed = _pinned(peer), text(ping.get("public_key"))
         return not pinned or not claimed or pinned.strip() == claimed.strip()
 
+    def is_trusted(self, key: str, *others: str) -> bool:
+        """Tell whether a key is one that the hub's owner trusts, or one of these others."""
+        return key.strip() in {known.strip() for known in (*self._trusted, *others)}
+
     def keys(self, bearer: Peer | None, sources: Sequence[str]) -> list[str]:
         """Return whose signature to look for on a message that came by these hops, the likeliest first."""
         found = dict.fromkeys(key for key in self._candidates(bearer, sources) if key)

@@ -344,9 +344,9 @@ def _filled(given: Mapping[str, Any], open_ends: Mapping[str, Any], data: Path) 
     for name in _FILLED:
         if isinstance(effective[name], dict):
             effective[name] = deepcopy(DEFAULTS[name]) | effective[name]
-    for module, defaults in ((WEBSOCKET_MODULE, WEBSOCKET_DEFAULTS), (HTTP_MODULE, HTTP_DEFAULTS)):
-        outside = open_ends.get("network_protocol", {}).get(WEBSOCKET_MODULE, {})
-        defaults = {**deepcopy(defaults), **{key: value for key, value in outside.items() if key in defaults}}
+    outside = open_ends.get("network_protocol", {}).get(WEBSOCKET_MODULE, {})
+    for module, own in ((WEBSOCKET_MODULE, WEBSOCKET_DEFAULTS), (HTTP_MODULE, HTTP_DEFAULTS)):
+        defaults = {key: deepcopy(outside.get(key, value)) for key, value in own.items()}
         _fill_transport(effective["network_protocol"], module, {**defaults, "cert_dir": str(data / "hivemind")})
     return effective
 

@@ -39,6 +39,7 @@ from .authors import Authors
 from .echoes import ECHOING, Echoes
 from .floods import Floods, Heard
 from .posting import Post
+from .queries import Select
 from .questions import Questions
 from .roles import DEFAULT_ROLE, ROLES
 from .surroundings import Surroundings
@@ -77,6 +78,18 @@ class Mesh:
             Deny: self.post.deny,
         }
 
+    @property
+    def cascade_select_callback(self) -> Select | None:
+        """Chooses among the answers to a CASCADE of a satellite of this hub: called after each with the id of the query
+        and all answers so far. What it returns goes onto the agent's bus and ends the collection; None waits for more.
+        Without one (the default) every answer goes to the satellite.
+        """
+        return self.questions.choice.select
+
+    @cascade_select_callback.setter
+    def cascade_select_callback(self, select: Select | None) -> None:
+        self.questions.choice.select = select
+
     def carry_out(self, sender: str, action: Action) -> None:
         """Do what routing says."""
         self._carry_out[type(action)](sender, action)
@@ -111,24 +124,29 @@ class Mesh:
 
     # the hub above
 
-    def from_parent(self, message: HiveMessage) -> None:
-        """Take a message from the hub above."""
+    def from_parent(self, message: HiveMessage, author: str = "") -> None:
+        """Take a message from the hub above; `author` is the public key that signed it, where it came sealed."""
         if self.is_echo(PARENT, message):
             return
         for action in routing.route(message, Origin(PARENT, name=self._parent_name), self.here):
             if isinstance(action, ToAgent):
-                self._from_above(action)
+                self._from_above(replace(action, author=author))
             else:
                 self.carry_out(PARENT, action)
 
     def _from_above(self, action: ToAgent) -> None:
-        if action.verb == HiveMessageType.BUS and action.message.msg_type == DENIED:
+        if action.verb == HiveMessageType.BUS and action.message.msg_type == DENIED and not action.author:
             self.questions.denied_above(action.message.data)
             return
-        if action.verb == HiveMessageType.PROPAGATE and action.message.msg_type not in FROM_ABOVE:
-            log.info("a PROPAGATE from above brings %.100r, which is not let through", action.message.msg_type)
+        is_strange = action.verb == HiveMessageType.PROPAGATE or not self._vouches_for(action.author)
+        if is_strange and action.message.msg_type not in FROM_ABOVE:
+            log.info("somebody above sends %.100r, which is not let through", action.message.msg_type)
             return
-        self.post.emit_from_above(action.message)
+        self.post.emit_from_above(action.message, action.author)
+
+    def _vouches_for(self, author: str) -> bool:
+        """Tell whether a message from above may do what the hub above may: that or a friend signed it, or nobody."""
+        return not author or self._authors.is_trusted(author, self._parent_name)
 
     # floods
 
@@ -192,11 +210,17 @@ class Mesh:
         return self._around.parent.node_id if self._around.parent is not None else ""
 
     def _act_on(self, sender: str, verdict: Verdict) -> None:
-        """Do what a sealed message says, as if its bearer had sent it: the bearer's rights count."""
+        """Do what a sealed message says, as if its bearer had sent it: the bearer's rights count.
+
+        What the hub above only passed on may no more than a PROPAGATE may that it passes on.
+        """
         assert verdict.message is not None
         peer = self._around.peers.get(sender)
         if sender == PARENT:
-            self.from_parent(verdict.message)
+            if verdict.message.msg_type == HiveMessageType.BROADCAST and not self._vouches_for(verdict.author):
+                log.info("an INTERCOM from above holds a BROADCAST of somebody unknown, which is not let through")
+            else:
+                self.from_parent(verdict.message, verdict.author)
         elif peer is not None:
             actions = routing.route(verdict.message, Origin(sender, peer.client), self.here)
             self._around.carry_out(peer, [_by(action, verdict.author) for action in actions])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from hivemind_bus_client.bus_context import Speaker, localise
+from hivemind_bus_client.bus_context import VERIFIED_SOURCE_KEY, Speaker, localise
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 
 from . import routing
@@ -74,9 +74,14 @@ class Post:
         if action.up and self._around.parent is not None and not self.to(PARENT, action.message):
             self.deny(sender, denied("upstream_unavailable", str(action.message.msg_type)))
 
-    def emit_from_above(self, message: Message) -> bool:
-        """Put a bus message from the hub above on the agent's bus; False where that cannot be."""
+    def emit_from_above(self, message: Message, author: str = "") -> bool:
+        """Put a bus message from the hub above on the agent's bus; False where that cannot be.
+
+        `author` is the public key that signed it, where it came sealed.
+        """
         local = localise(message, Speaker("", "", self._around.identity.site_id or ""))
+        if author:
+            local.context[VERIFIED_SOURCE_KEY] = author
         problem = problem_with(local)
         if problem is not None:
             log.warning("a message from above is no message for the agent's bus: %s", problem)

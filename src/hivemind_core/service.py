@@ -139,9 +139,13 @@ async def _serve(config: Config, greet: bool) -> int:
     await service.start()
     for transport in service.transports:
         log.info("listening on %s", transport.address)
+    front = service.transports[0]
+    if isinstance(front, HTTPTransport):  # the WebSocket may be meant to be served, too, and its port in use
+        config = replace(config, serves_websocket=False)
+        service.hub.reconfigure(config)
     if greet:
-        quick_start.greet(service.hub, service.transports[0].port)
-    whereabouts.announce(config, service.transports[0].port)
+        quick_start.greet(service.hub, front.port)
+    whereabouts.announce(config, front.port)
     await stop.wait()
     log.info("shutting down")
     whereabouts.withdraw()

@@ -29,6 +29,7 @@ class Whereabouts:
     host: str
     port: int
     ssl: bool
+    http: bool = False
 
 
 def _path() -> Path:
@@ -37,7 +38,8 @@ def _path() -> Path:
 
 def announce(config: Config, port: int) -> None:
     """Write down where this process listens; that it cannot is no reason not to serve."""
-    here = Whereabouts(os.getpid(), config.front.host, port, config.front.tls is not None)
+    front = config.front
+    here = Whereabouts(os.getpid(), front.host, port, front.tls is not None, isinstance(front, HTTPConfig))
     try:
         write_private(_path(), json.dumps(asdict(here)).encode())
     except OSError as error:
@@ -57,15 +59,18 @@ def as_it_runs(config: Config) -> Config:
     if found is None or not _is_alive(found.pid):
         return config
     tls = config.front.tls or CertificateFiles(data_dir() / "hivemind")
-    address = replace(config.front, host=found.host, port=found.port, tls=tls if found.ssl else None)
-    return replace(config, http=address) if isinstance(address, HTTPConfig) else replace(config, websocket=address)
+    where: dict[str, Any] = {"host": found.host, "port": found.port, "tls": tls if found.ssl else None}
+    if found.http:
+        return replace(config, http=replace(config.http or HTTPConfig(), **where), serves_websocket=False)
+    return replace(config, websocket=replace(config.websocket, **where), serves_websocket=True)
 
 
 def _read() -> Whereabouts | None:
     try:
         fields: Any = json.loads(_path().read_text("utf-8"))
-        return Whereabouts(int(fields["pid"]), str(fields["host"]), int(fields["port"]), fields["ssl"] is True)
-    except (OSError, ValueError, KeyError, TypeError):
+        http = fields.get("http") is True
+        return Whereabouts(int(fields["pid"]), str(fields["host"]), int(fields["port"]), fields["ssl"] is True, http)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

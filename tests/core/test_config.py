@@ -26,6 +26,7 @@ from hivemind_core.config import (
 from hivemind_core.proxies import TrustedProxies, networks
 
 WEBSOCKET = "hivemind-websocket-plugin"
+HTTP = "hivemind-http-plugin"
 OVOS = "hivemind-ovos-agent-plugin"
 
 
@@ -279,6 +280,10 @@ def test_a_file_that_cannot_be_read_is_refused(file: Path) -> None:
         (f"network_protocol.{WEBSOCKET}.trusted_proxy_cidrs", ["10.0.0.0/99"]),
         (f"network_protocol.{WEBSOCKET}.trusted_proxy_cidrs", 5),
         (f"network_protocol.{WEBSOCKET}.trusted_client_ip_headers", [1]),
+        (f"network_protocol.{HTTP}.port", -1),
+        (f"network_protocol.{HTTP}.max_undelivered", 7),
+        (f"network_protocol.{HTTP}.max_undelivered", 100_001),
+        (f"network_protocol.{HTTP}.queue_ttl_s", "x"),
         ("log_level", "LOUD"),
         ("policy", []),
         ("policy.chain", {}),
@@ -309,16 +314,40 @@ def test_a_hub_without_a_transport_it_has_is_refused(file: Path, blocks: dict[st
 
 def test_http_is_served_where_it_is_named(file: Path, tmp_path: Path) -> None:
     assert load(file, {}).http is None
-    block = {"hivemind-http-plugin": {"port": 7, "ssl": True, "max_undelivered": 9, "undelivered_ttl": 2.5}}
+    bounds = {"max_undelivered": 9, "undelivered_ttl": 2.5, "queue_ttl_s": 3, "session_ttl_s": 0}
+    block = {HTTP: {"port": 7, "ssl": True, **bounds}}
     config = load(file, {"network_protocol": block}, XDG_DATA_HOME=str(tmp_path))
     check_transports(config)
     tls = CertificateFiles(tmp_path / "hivemind")
-    assert config.http == HTTPConfig("0.0.0.0", 7, tls, max_undelivered=9, silence_s=2.5)
+    fields = {"undelivered_ttl_s": 2.5, "queue_ttl_s": 3.0, "session_ttl_s": 0.0}
+    assert config.http == HTTPConfig("0.0.0.0", 7, tls, max_undelivered=9, **fields)
     assert (config.serves_websocket, config.front) == (False, config.http)
     assert config.front.dialled_as("host") == "https://host"
-    both = load(file, {"network_protocol": {WEBSOCKET: {}, "hivemind-http-plugin": {}}})
+    both = load(file, {"network_protocol": {WEBSOCKET: {}, HTTP: {}}})
     assert both.http == HTTPConfig()
     assert both.front == both.websocket
+
+
+ENVIRON = {"HIVEMIND_PORT": "7", "HIVEMIND_TRUSTED_PROXY_CIDRS": "10.0.0.0/8"}
+
+
+def test_options_and_variables_are_of_http_where_it_is_alone(file: Path) -> None:
+    alone = {"network_protocol": {HTTP: {"host": "h"}}}
+    over = {"network_protocol": {WEBSOCKET: {"ssl": True}}}
+    write(file, alone)
+    config = load_config(file, ENVIRON, over)
+    assert config.http is not None
+    assert (config.serves_websocket, config.http.host, config.http.port) == (False, "h", 7)
+    assert config.http.tls is not None
+    assert load_config(file, ENVIRON).raw["network_protocol"].keys() == {HTTP}
+
+
+def test_beside_the_websocket_http_shares_its_proxies_and_nothing_else(file: Path) -> None:
+    write(file, {"network_protocol": {WEBSOCKET: {}, HTTP: None}})
+    config = load_config(file, ENVIRON)
+    assert config.http == HTTPConfig(proxies=config.websocket.proxies)
+    assert config.websocket.port == 7
+    assert config.http.proxies.networks
 
 
 def test_tls_takes_a_certificate_where_the_released_hub_keeps_it(file: Path, tmp_path: Path) -> None:

@@ -6,15 +6,19 @@ from typing import Any
 
 import pytest
 
-from hivemind_core.config import DEFAULTS, WEBSOCKET_DEFAULTS
+from hivemind_core.config import DEFAULTS, HTTP_DEFAULTS, WEBSOCKET_DEFAULTS
 from hivemind_core.known_keys import remarks, unknown_keys
 
 WEBSOCKET = "hivemind-websocket-plugin"
+HTTP = "hivemind-http-plugin"
 
 
 def test_every_default_is_known() -> None:
     assert unknown_keys(DEFAULTS) == []
     assert unknown_keys({"network_protocol": {WEBSOCKET: {**WEBSOCKET_DEFAULTS, "cert_dir": "x"}}}) == []
+    http = {**HTTP_DEFAULTS, "cert_dir": "x", "session_backend": "memory", "replica_id": None}
+    assert unknown_keys({"network_protocol": {HTTP: http}}) == []
+    assert list(remarks({"network_protocol": {HTTP: http}})) == []
     assert list(remarks(DEFAULTS)) == []
 
 
@@ -71,6 +75,8 @@ def test_what_is_somebody_elses_is_left_alone(document: dict[str, Any]) -> None:
     ("document", "key"),
     [
         ({"network_protocol": {"hivemind-mqtt-plugin": {}}}, "network_protocol.hivemind-mqtt-plugin"),
+        ({"network_protocol": {HTTP: {"session_backend": "redis"}}}, f"network_protocol.{HTTP}.session_backend"),
+        ({"network_protocol": {HTTP: {"replica_id": "one"}}}, f"network_protocol.{HTTP}.replica_id"),
         ({"dialog_transformers": {"x": {}}}, "dialog_transformers"),
     ],
 )

@@ -317,7 +317,7 @@ async def test_the_embedder_may_choose_among_the_answers_to_a_cascade(hives: Asy
     def select(query_id: str, responses: list[Any]) -> Message | None:
         return Message("chosen", {"query_id": query_id, "of": len(responses)}) if len(responses) == 2 else None
 
-    child.hub.mesh.questions.choice.select = select
+    child.hub.mesh.cascade_select_callback = select
     asker = await child.join("asker")
     asker.send(HiveMessage("cascade", asking(), metadata={"query_id": "q"}))
     await child.settle()

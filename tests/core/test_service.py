@@ -108,6 +108,36 @@ def test_a_port_in_use_ends_it_with_a_sentence(tmp_path: Path, capsys: pytest.Ca
     )
 
 
+def both(port: int) -> dict[str, Any]:
+    return {WEBSOCKET: {"host": "127.0.0.1", "port": port}, "hivemind-http-plugin": {"host": "127.0.0.1", "port": 0}}
+
+
+async def test_it_serves_what_the_configuration_names(tmp_path: Path) -> None:
+    for network, schemes in (
+        (both(0), ["ws", "http"]),
+        ({"hivemind-http-plugin": both(0)["hivemind-http-plugin"]}, ["http"]),
+    ):
+        running = build(load_config(configured(tmp_path / "server.json", network_protocol=network)))
+        await running.start()
+        assert [transport.address.partition(":")[0] for transport in running.transports] == schemes
+        await running.stop()
+
+
+def test_where_the_websocket_cannot_listen_satellites_are_told_of_http(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = []
+    monkeypatch.setattr(service.whereabouts, "announce", lambda config, port: told.append((config.front.scheme, port)))
+    monkeypatch.setattr(asyncio.Event, "wait", lambda self: asyncio.sleep(0))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = load_config(configured(tmp_path / "server.json", network_protocol=both(port)))
+        assert service.run(config, quick_start=True) == 0
+    [(scheme, at)] = told
+    assert scheme == "http"
+    assert f"--host http://127.0.0.1 --port {at}" in capsys.readouterr().out
+
+
 def test_an_unusable_certificate_ends_it_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "hub.crt").write_text("nothing")
     block = {"host": "127.0.0.1", "port": 0, "ssl": True, "cert_dir": str(tmp_path), "cert_name": "hub"}

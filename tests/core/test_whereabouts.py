@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hivemind_core import whereabouts
-from hivemind_core.config import CertificateFiles, Config, data_dir
+from hivemind_core.config import CertificateFiles, Config, HTTPConfig, data_dir
 
 FILE = "hivemind-core/listening.json"
 
@@ -30,6 +30,22 @@ def test_a_running_hub_is_found_where_it_listens(config: Config, tmp_path: Path)
     assert (found.host, found.port) == ("127.0.0.1", 20678)
     assert found.dialled_as("hub") == "wss://hub"
     assert (data_dir() / FILE).stat().st_mode & 0o777 == 0o600
+
+
+def test_one_that_listens_for_http_alone_is_found_there(config: Config) -> None:
+    """Whatever the configuration says that the command goes by."""
+    http = HTTPConfig("127.0.0.1", 5679)
+    whereabouts.announce(replace(config, http=http, serves_websocket=False), 20679)
+    for other in (config, replace(config, http=http)):
+        found = whereabouts.as_it_runs(other)
+        assert found.front == replace(http, port=20679)
+        assert found.front.dialled_as("hub") == "http://hub"
+
+
+def test_one_that_listens_for_both_is_found_at_the_websocket(config: Config) -> None:
+    alone = replace(config, http=HTTPConfig(), serves_websocket=False)
+    whereabouts.announce(replace(config, http=HTTPConfig()), 20678)
+    assert whereabouts.as_it_runs(alone).front == replace(config.websocket, port=20678)
 
 
 def test_what_a_hub_wrote_goes_with_it(config: Config) -> None:

@@ -40,11 +40,11 @@ COOKIE = "hivemind_http_session"
 REPLICA_COOKIE = "hivemind_http_replica"
 MAX_REQUESTS = 16
 """Requests of one session that are served at once."""
+FETCH_COSTS_S = 0.0003
+"""What a fetch is counted as in its client's share of the loop."""
 ANSWER_WITHIN_S = 30.0
 """How long a client may take to read an answer."""
 SWEEP_S = 1.0
-AWAY_S = 3.0
-"""A client without a cookie that was silent for so long has begun anew if it connects again: it polls every second."""
 LEFT_BEHIND_S = 30.0
 """A session that was silent for so long ends when the same device has a new one."""
 STOP_WITHIN_S = 2.0
@@ -217,9 +217,7 @@ class HTTPTransport:
             return
         if session.requests >= MAX_REQUESTS:
             raise Told(429, "Too many requests at once")
-        now = self._clock()
-        asked.silent_s = now - session.asked_at
-        session.begin(now)
+        session.begin(self._clock())
         asked.session = session
         if session.is_open:
             asked.intake.opened()  # what it sends is bounded by its session from now on
@@ -290,8 +288,11 @@ class HTTPTransport:
         return Reply(CONNECTED, cookie=session.cookie)
 
     def _begins_anew(self, asked: Asked, known: HTTPConnection) -> bool:
-        """Tell whether a client that connects again seems to know nothing of its session."""
-        return not asked.cookie and asked.silent_s >= AWAY_S and known.requests == 1
+        """Tell whether a client that connects again knows nothing of its session, which has been greeted.
+
+        Released clients return no cookie, and one that was killed is often back before its next poll is missed.
+        """
+        return not asked.cookie and not known.has(TEXT)
 
     def _leave(self, asked: Asked, session: HTTPConnection, reason: str) -> None:
         """End a session that its client ends; there is nothing to be told of it."""
@@ -317,6 +318,10 @@ class HTTPTransport:
         if session is None:
             raise not_connected(session)
         session.fetched_at = self._clock()
+        now = asyncio.get_running_loop().time()
+        pause_s = session.share.pause_after(now - FETCH_COSTS_S, now)
+        if pause_s is not None:
+            await asyncio.sleep(pause_s)
         is_mine = await session.news(queue, asked.wait_s)
         session.fetched_at = self._clock()
         if session.ended is not None and not session.has(queue):
@@ -353,6 +358,7 @@ class HTTPTransport:
             return
         for other in self._hub.peers.of_client(peer.client.client_id):
             conn = other.conn
-            is_same = isinstance(conn, HTTPConnection) and conn is not session and other.static_key == peer.static_key
-            if is_same and not conn.requests and now - conn.asked_at >= LEFT_BEHIND_S:
+            if not isinstance(conn, HTTPConnection) or conn is session or other.static_key != peer.static_key:
+                continue
+            if not conn.requests and now - conn.asked_at >= LEFT_BEHIND_S:
                 conn.close(NORMAL, "connected again")

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +127,14 @@ class Intake(web.RequestHandler):
         if self.transport is not None:
             log.info("cutting %s: %s", self.transport.get_extra_info("peername"), why)
             self.transport.abort()
+
+    def log_exception(self, *args: Any, **named: Any) -> None:
+        """Log a failure; one of the other end without what it sent, which may hold an access key."""
+        if isinstance(named.get("exc_info"), HttpProcessingError):
+            peer = self.transport.get_extra_info("peername") if self.transport is not None else None
+            log.info("what %s sent is no HTTP request", peer)
+            return
+        super().log_exception(*args, **named)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.asked()
