@@ -93,17 +93,34 @@ def links(route: Sequence[Mapping[str, Any]], origin: str) -> Iterator[tuple[str
     A hub that does not know whom it sends to names itself; such a hop leads to the next one. The first hop is called
     by the label of `origin`, where it is that node.
     """
-    sources = [str(hop["source"]) for hop in route]
-    if sources and is_same_peer(sources[0], origin):
-        sources[0] = origin
-    following = [*sources[1:], ""][: len(sources)]
-    for hop, source, next_source in zip(route, sources, following, strict=True):
+    passed = list(_passed(route, origin))
+    following = [*(source for _, source in passed[1:]), ""]
+    for (hop, source), next_source in zip(passed, following, strict=False):
         named = hop.get("targets")
         targets = [target for target in named if isinstance(target, str)] if isinstance(named, list) else []
         onward = [target for target in targets if target not in (source, hop["source"])]
         for target in onward or [next_source]:
             if target and target != source:
                 yield source, target
+
+
+def _passed(route: Sequence[Mapping[str, Any]], origin: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Yield the hops with what their nodes are called.
+
+    A hub is called by its key. After that comes its connection to the hub above, which is no node of its own.
+    """
+    before = ""
+    for hop in route:
+        source = str(hop["source"])
+        is_hubs_own = not _is_key(source) and _is_key(before or origin)
+        if is_hubs_own and before:
+            continue
+        before = origin if not before and (is_hubs_own or is_same_peer(source, origin)) else source
+        yield hop, before
+
+
+def _is_key(peer: str) -> bool:
+    return peer.lstrip().startswith("-----BEGIN")
 
 
 Children = dict[str, dict[str, None]]

@@ -86,6 +86,17 @@ def test_links_of_a_route(route, found):
     assert list(links(route, "me::s")) == found
 
 
+def hops(*sources: str) -> list[dict[str, object]]:
+    return [{"source": source, "targets": [source]} for source in sources]
+
+
+def test_the_connection_of_a_hub_to_the_one_above_is_no_node_of_its_own():
+    top, upwards = HUB.replace("abc", "top"), "HiveMindBusClient::3::low::s9"
+    assert list(links(hops(upwards, top), HUB)) == [(HUB, top)]
+    assert list(links(hops("x::1::n::s", HUB, upwards, top), "me::s")) == [("me::s", HUB), (HUB, top)]
+    assert list(links(hops(top, HUB), top)) == [(top, HUB)]
+
+
 # --- the picture ---------------------------------------------------------------------------------------------
 
 

@@ -292,7 +292,7 @@ class HTTPTransport:
 
         Released clients return no cookie, and one that was killed is often back before its next poll is missed.
         """
-        return not asked.cookie and not known.has(TEXT)
+        return not asked.cookie and known.is_greeted
 
     def _leave(self, asked: Asked, session: HTTPConnection, reason: str) -> None:
         """End a session that its client ends; there is nothing to be told of it."""

@@ -99,6 +99,8 @@ class HTTPSession:
         """When it last asked for messages."""
         self.requests = 0
         """How many of its requests are being served."""
+        self.is_greeted = False
+        """Its client has fetched the first messages, which there are once."""
         self.ended: Ending | None = None
         self._queues = {TEXT: Queue(), BINARY: Queue()}
 
@@ -132,7 +134,9 @@ class HTTPSession:
 
     def take(self, queue: str, now: float) -> list[Frame]:
         """Return what waits in a queue, from its beginning, as much as an answer holds."""
-        return self._queues[queue].take(now)
+        taken = self._queues[queue].take(now)
+        self.is_greeted = self.is_greeted or (queue == TEXT and bool(taken))
+        return taken
 
     def put_back(self, queue: str, frames: list[Frame]) -> None:
         """Take back what was taken last and did not arrive."""

@@ -489,6 +489,21 @@ async def test_a_client_without_cookies_that_connects_again_is_greeted_again(liv
         await eventually(lambda: len(live.hub.peers) == 1)
 
 
+async def test_it_is_greeted_again_whatever_it_had_not_fetched(live: Live) -> None:
+    """Below v3 answers are text, too."""
+    answering(live)
+    async with Device(live, cookies=False) as device:
+        device.older = {"max_version": 2, "min_version": 2, "password": PASSWORD}
+        device.begin()
+        await device.connect()
+        await device.say("nobody will fetch the answer")
+        device.begin()
+        await device.connect()
+        await device.say("hello")
+        [answer] = await device.fetch()
+        assert answer.payload.data == {"utterance": "hello"}
+
+
 async def test_what_a_device_left_behind_ends_when_it_is_back(live: Live) -> None:
     async with Device(live) as first, Device(live, static_key=first.static_key) as again:
         await first.connect()

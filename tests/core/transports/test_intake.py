@@ -170,3 +170,21 @@ async def test_all_strangers_together_are_bounded(rig: Rig, monkeypatch: pytest.
     await ended(first[0])
     for _, writer in (first, second, small):
         writer.close()
+
+
+@pytest.mark.parametrize(
+    "sent", ["GET /?authorization=secret\xff HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nsecret\r\n\r\n"]
+)
+async def test_what_is_no_request_is_not_repeated_in_the_log(
+    sent: str, rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    reader, writer = await rig.dial()
+    writer.write(sent.encode("latin1"))
+    answer = await asyncio.wait_for(reader.read(), WITHIN_S)
+    assert b" 400 " in answer
+    [record] = caplog.records
+    assert record.levelname == "INFO"
+    assert "is no HTTP request" in record.getMessage()
+    assert "secret" not in caplog.text
+    writer.close()
