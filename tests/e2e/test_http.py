@@ -114,7 +114,7 @@ def test_satellites_over_either_talk_and_propagate_to_each_other(
         data = {"from": client.OVER_HTTP}
         inner = HiveMessage(HiveMessageType.BUS, Message("skill.call", data))
         client.emit(HiveMessage(HiveMessageType.PROPAGATE, inner))
-        wait_until(lambda inbox=inbox: inbox, WAIT_S, f"what was propagated {data}")
+        wait_until(inbox.copy, WAIT_S, f"what was propagated {data}")
         assert inbox == [data]
 
 
