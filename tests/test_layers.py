@@ -13,7 +13,7 @@ SRC = Path(__file__).parents[1] / "src"
 
 BUS_CLIENT_PURE = """
     address answers bus_context bus_message codec denials encryption exceptions exchange intercom legacy legacy_crypto
-    link message noise parts reconnect refusal_rows refusals rsa_keys serialization sides text_encodings topics
+    link message noise outgoing parts reconnect refusal_rows refusals rsa_keys serialization sides text_encodings topics
     topology trust version
 """
 CORE_PURE = """

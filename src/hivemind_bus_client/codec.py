@@ -37,6 +37,11 @@ def _check_items(text: str | bytes) -> None:
         raise InvalidJson(f"more than {MAX_ITEMS} values")
 
 
+def is_readable(text: bytes) -> bool:
+    """Tell whether JSON of ours has no more values than `loads` takes."""
+    return len(text) <= MAX_ITEMS or text.count(b",") + _brackets(text) <= MAX_ITEMS
+
+
 def weight(text: bytes) -> int:
     """Return roughly how many bytes a JSON text takes once it is parsed: 64 for each value, besides the text."""
     return len(text) + VALUE_BYTES * (text.count(b",") + _brackets(text))

@@ -17,8 +17,9 @@ from .exceptions import DecodingError, HiveMindException, InvalidJson, Malformed
 from .exchange import ClearFrame, Established, Exchange, Refuse, Session, Step
 from .message import HiveMessage, HiveMessageType
 from .noise import PROTOCOL_V3
+from .outgoing import Outgoing
 from .refusals import REFUSALS
-from .serialization import MAX_FRAME_OUTPUT, encode_frame, is_binary_encodable, unpack_frame
+from .serialization import MAX_FRAME_OUTPUT, unpack_frame
 from .sides import HANDSHAKE_TIMEOUT_S, ClientSide, ClientTerms, HubSide, HubTerms, Side, hub_offer
 
 __all__ = [
@@ -185,17 +186,17 @@ class Link:
         out, self._out = self._out, []
         return out
 
-    def send(self, message: HiveMessage) -> None:
+    def send(self, message: HiveMessage | Outgoing) -> None:
         """Queue a message (docs/protocol.md 4); then drain `frames_to_send`. Raises NotOpen without a session."""
         if self._session is None or self._dead:
             raise NotOpen("there is no session on this link")
-        binary = message.msg_type == HiveMessageType.BINARY
-        if binary or (self._binarize and is_binary_encodable(message)):
+        outgoing = message if isinstance(message, Outgoing) else Outgoing(message)
+        frame = None
+        if self._binarize or outgoing.message.msg_type == HiveMessageType.BINARY:
             # The oldest clients and hubs inflate every binary frame, whatever it says (docs/protocol.md 4.2).
-            compress = self._side.compress if self._version >= PROTOCOL_V3 else True
-            self._out.extend(self._session.seal(encode_frame(message, compress), True))
-        else:
-            self._out.extend(self._session.seal(codec.dumps_bytes(message.as_dict), False))
+            frame = outgoing.frame(self._side.compress if self._version >= PROTOCOL_V3 else True)
+        sealed = self._session.seal(outgoing.text, False) if frame is None else self._session.seal(frame, True)
+        self._out.extend(sealed)
 
     def close(self) -> None:
         """Note that the transport has ended; nothing more is received or sent."""

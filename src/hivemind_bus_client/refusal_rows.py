@@ -284,6 +284,13 @@ DENIAL_ROWS = (
         permanent=False,
     ),
     Refusal(
+        "message_too_large",
+        "A {denied_type!r} message is larger than what the hub passes on.",
+        "Send less at once.",
+        0,
+        permanent=False,
+    ),
+    Refusal(
         "too_many_sessions",
         "This connection changes its session too often.",
         "Keep to one session, or change it less often.",

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.padding import OAEP, PSS
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
+MAX_ANNOUNCED_BITS = 8192
+MAX_ANNOUNCED_EXPONENT = 2**33
+"""Everybody uses 65537; a long exponent makes one operation take 50 times as long, in which nothing else runs."""
+
 
 def _pem(key: Any) -> bytes | None:
     """Return a key given as PEM, or as another library's object that exports it; None for one of ours."""
@@ -33,9 +37,11 @@ def load_public(key: Any) -> RSAPublicKey:
 def load_announced(key: Any) -> RSAPublicKey:
     """Return a public key that another node announced. Raises ValueError, TypeError.
 
-    A private key is refused unread: checking a large one takes a second, in which nothing else runs.
+    A private key is refused unread: checking a large one takes a second, in which nothing else runs. So is a public
+    key that would be slow.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     pem = _pem(key)
@@ -45,7 +51,11 @@ def load_announced(key: Any) -> RSAPublicKey:
         loaded: Any = load_pem_public_key(pem)
     except UnsupportedAlgorithm as error:
         raise ValueError(f"a key of an unknown kind: {error}") from None
-    return loaded  # type: ignore[no-any-return]
+    if not isinstance(loaded, RSAPublicKey) or loaded.key_size > MAX_ANNOUNCED_BITS:
+        raise ValueError("no RSA key, or one larger than any that is used")
+    if loaded.public_numbers().e > MAX_ANNOUNCED_EXPONENT:
+        raise ValueError("an RSA key with a long exponent")
+    return loaded
 
 
 def load_private(key: Any) -> RSAPrivateKey:

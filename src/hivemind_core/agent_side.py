@@ -85,7 +85,9 @@ class AgentSide:
         if isinstance(found, str):
             self._refuse(message, found, peer_id)
         elif wanted in _TO_ALL:
-            self._mesh.post.to_all(found)
+            self._mesh.is_echo(AGENT, found)  # so that it is known when it comes round
+            if self._mesh.post.to_all(found) is None:
+                self._refuse(message, "the message is too large", peer_id)
         elif peer_id is not None and not self._ask_or_send(found, text(peer_id)):
             self._agent.emit(bus_events.send_error(message.context, peer_id))
 
@@ -115,7 +117,7 @@ class AgentSide:
 def _requested(data: Mapping[str, Any], sendable: frozenset[HiveMessageType]) -> HiveMessage | str:
     """Return the message that somebody on the agent's bus asks to send, or what is wrong with it."""
     kind, payload, site_id = data.get("msg_type"), data.get("payload"), data.get("site_id")
-    if kind not in sendable:
+    if not isinstance(kind, str) or kind not in sendable:
         return f"messages of the type {kind!r} cannot be sent"
     if kind == HiveMessageType.BUS and isinstance(problem := routing.bus_message(payload), str):
         return f"the payload is no bus message: {problem}"
@@ -124,11 +126,10 @@ def _requested(data: Mapping[str, Any], sendable: frozenset[HiveMessageType]) ->
         frame["metadata"] = {"query_id": str(uuid4()), "originator_peer": AGENT}
     try:
         message = HiveMessage.from_wire(frame)
-        if kind in ROUTED_TYPES:
-            message.payload  # noqa: B018 - built now, so that what is wrong with it is told here
     except ValueError as error:
         return f"the payload cannot be sent: {error}"
-    return message
+    wrong = routing.problem_inside(message) if kind in ROUTED_TYPES else None
+    return message if wrong is None else f"the payload cannot be sent: {wrong}"
 
 
 __all__ = ["AgentSide"]

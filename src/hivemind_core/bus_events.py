@@ -13,6 +13,8 @@ from .peers import Peer
 from .sessions import inbound_id
 
 FINGERPRINT_HEX = 12
+MAX_SITE = 256
+"""Characters of a site that a PING names."""
 
 
 def fingerprint(api_key: str) -> str:
@@ -45,7 +47,11 @@ def asked(kind: HiveMessageType, query_id: str, originator: str, sender: str) ->
 
 def pinged(ping: Mapping[str, Any]) -> Message:
     """``hive.ping.received``: a node was heard for the first time in a flood."""
-    return Message("hive.ping.received", {key: ping.get(key) for key in ("flood_id", "peer", "site_id", "timestamp")})
+    told = {key: ping.get(key) for key in ("flood_id", "peer")}
+    site_id, timestamp = ping.get("site_id"), ping.get("timestamp")
+    told["site_id"] = site_id[:MAX_SITE] if isinstance(site_id, str) else None
+    told["timestamp"] = timestamp if isinstance(timestamp, (int, float)) else None
+    return Message("hive.ping.received", told)
 
 
 def send_error(context: Mapping[str, Any], peer_id: object) -> Message:

@@ -1,57 +1,89 @@
 """Messages that come round to a hub by a second way, where hubs are joined in a circle.
 
 PROPAGATE, BROADCAST and ESCALATE have no id, so copies are counted: what one connection brings for the second time was
-sent twice, but what a second connection brings, having been brought by another as often before, is an echo.
+sent twice, but what a second connection brings soon after another is an echo. What a satellite says itself never is.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections import OrderedDict, deque
+from dataclasses import dataclass
 
 from hivemind_bus_client import codec
 from hivemind_bus_client.message import HiveMessage, HiveMessageType
 
-MAX_KNOWN = 4096
+from .actions import AGENT, PARENT
+from .shares import Shares
+
+MAX_KNOWN, MAX_KNOWN_EACH = 4096, 1024
+"""Messages that are remembered, and those that one connection brought first."""
 MAX_WAYS = 64
+MAX_TAKEN = 64
+"""How often the same message is remembered."""
+ECHO_S = 30.0
+"""How much later than a message its echo may come."""
+MAX_GONE = 1024
+_NAMELESS = frozenset({AGENT, PARENT})
+"""What these send may have no route, wherever it comes from."""
 ECHOING = frozenset({HiveMessageType.PROPAGATE, HiveMessageType.BROADCAST, HiveMessageType.ESCALATE})
 """The types that may have echoes; others are known by their ids."""
 
 
 @dataclass
-class _Seen:
-    taken: int = 0
-    by_way: dict[str, int] = field(default_factory=dict)
+class _Taken:
+    """A message that was taken once, and the ways on which it came."""
+
+    at: float
+    ways: set[str]
 
 
 class Echoes:
-    """The memory of one hub; the oldest is forgotten first."""
+    """The memory of one hub; who brings most is forgotten first. Times are monotonic seconds."""
 
-    def __init__(self, most: int = MAX_KNOWN) -> None:
-        self._most = most
-        self._seen: OrderedDict[bytes, _Seen] = OrderedDict()
+    def __init__(self, most: int = MAX_KNOWN, most_each: int = MAX_KNOWN_EACH) -> None:
+        self._seen: Shares[deque[_Taken]] = Shares(most, most_each)
+        self._gone: OrderedDict[str, None] = OrderedDict()
 
-    def is_echo(self, message: HiveMessage, way: str) -> bool:
-        """Tell whether a message was taken before, from another connection, and count it."""
-        key = _content(message, way)
-        seen = self._seen.setdefault(key, _Seen())
-        if len(self._seen) > self._most:
-            self._seen.popitem(last=False)
-        if way not in seen.by_way and len(seen.by_way) >= MAX_WAYS:
-            return True
-        seen.by_way[way] = count = seen.by_way.get(way, 0) + 1
-        if count <= seen.taken:
-            return True
-        seen.taken = count
-        return False
+    def is_echo(self, message: HiveMessage, way: str, now: float) -> bool:
+        """Tell whether a message was taken before, from another connection, and note it."""
+        self._gone.pop(way, None)
+        route = message.route
+        is_own = not route and way not in _NAMELESS
+        author = route[0]["source"] if route else way if is_own else ""
+        taken = self._taken(_content(message, author), way, now)
+        before = None if is_own else next((one for one in taken if way not in one.ways and self._is_live(one)), None)
+        if before is None:
+            taken.append(_Taken(now, {way}))
+            return False
+        if len(before.ways) < MAX_WAYS:
+            before.ways.add(way)
+        return True
+
+    def _taken(self, key: str, way: str, now: float) -> deque[_Taken]:
+        """Return the copies of a message whose echoes may still come."""
+        taken = self._seen.get(key)
+        if taken is None:
+            taken = deque(maxlen=MAX_TAKEN)
+            self._seen.put(key, way, taken)
+        while taken and now - taken[0].at >= ECHO_S:
+            taken.popleft()
+        return taken
+
+    def _is_live(self, taken: _Taken) -> bool:
+        """A connection that ended is made anew under another name, and what it brings then is no echo."""
+        return any(way not in self._gone for way in taken.ways)
+
+    def gone(self, way: str) -> None:
+        """Note that a connection ended."""
+        self._gone[way] = None
+        if len(self._gone) > MAX_GONE:
+            self._gone.popitem(last=False)
 
 
-def _content(message: HiveMessage, way: str) -> bytes:
+def _content(message: HiveMessage, author: object) -> str:
     """Return what is the same in all copies of a message: all but the marks of its way."""
-    route = message.route
-    author = route[0]["source"] if route else way
     kept = [message.msg_type, author, message.target_site_id, message.target_public_key, message.metadata]
     inner = message.body
     kept += [inner.get(key) or None for key in ("msg_type", "payload", "metadata", "target_site_id", "target_pubkey")]
-    return hashlib.blake2b(codec.dumps_bytes(kept), digest_size=16).digest()
+    return hashlib.blake2b(codec.dumps_bytes(kept), digest_size=16).hexdigest()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 WINDOW_S = 1.0
 SHARE_S = 0.25
-"""Seconds of the loop that one connection may use within a window; then it is not read for the rest of it."""
+"""Seconds of the loop that one connection may use within a window; then it is not read until that is its share."""
+LONGEST_PAUSE_S = 10.0
 LONG_S = 0.002
 """A frame that took longer is followed by everybody else's turn."""
 FRAMES_PER_TURN = 32
@@ -28,7 +29,7 @@ class LoopShare:
         self._spent += took
         self._frames += 1
         if self._spent >= SHARE_S:
-            return max(0.0, self._since + WINDOW_S - ended)
+            return min(LONGEST_PAUSE_S, max(0.0, self._since + self._spent * WINDOW_S / SHARE_S - ended))
         if took >= LONG_S or self._frames % FRAMES_PER_TURN == 0:
             return 0.0
         return None

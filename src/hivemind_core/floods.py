@@ -6,17 +6,22 @@ costs a few frames a node, where passing every answer on to everybody costs the 
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import hashlib
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from .fairness import Ration
+from .shares import Shares
 
-MAX_FLOODS = 1000
+MAX_FLOODS, MAX_FLOODS_EACH = 1000, 250
+"""Floods that are remembered, and those that one connection began."""
 MAX_HEARD = 100_000
-"""(flood, node) pairs that are remembered; then the oldest floods are forgotten."""
+"""(flood, node) pairs that are remembered; then the flood that holds most of them is forgotten."""
+MAX_NODES = 5000
+"""Nodes that are heard in one flood."""
 FLOODS_PER_S, FLOODS_AT_ONCE = 5.0, 20
 """How often one connection may begin a flood."""
+_DIGEST_BYTES = 12
 
 
 class Heard(Enum):
@@ -32,17 +37,18 @@ class Heard(Enum):
 
 @dataclass
 class _Flood:
+    name: str
     origin: str
-    heard: set[str] = field(default_factory=set)
+    heard: set[bytes] = field(default_factory=set)
 
 
 class Floods:
     """The memory of a hub. Times are monotonic seconds."""
 
-    def __init__(self, most: int = MAX_FLOODS, most_heard: int = MAX_HEARD) -> None:
-        self._most = most
+    def __init__(self, most: int = MAX_FLOODS, most_heard: int = MAX_HEARD, most_nodes: int = MAX_NODES) -> None:
         self._most_heard = most_heard
-        self._floods: OrderedDict[str, _Flood] = OrderedDict()
+        self._most_nodes = most_nodes
+        self._floods: Shares[_Flood] = Shares(most, max(1, most * MAX_FLOODS_EACH // MAX_FLOODS))
         self._heard = 0
         self._rations: dict[str, Ration] = {}
 
@@ -50,21 +56,23 @@ class Floods:
         """Take the PING of a node that came from a sender, and say what it is. One without a flood id is nothing."""
         if not flood_id:
             return Heard.KNOWN
-        flood = self._floods.get(flood_id)
+        name, heard = _digest(flood_id).hex(), _digest(node)
+        flood = self._floods.get(name)
         if flood is None:
             if not self._may_begin(sender, now):
                 return Heard.KNOWN
-            self._floods[flood_id] = flood = _Flood(sender)
-            self._note(flood, node)
+            flood = _Flood(name, sender)
+            self._forgotten(self._floods.put(name, sender, flood))
+            self._note(flood, heard)
             return Heard.BEGINS
-        if node in flood.heard:
+        if heard in flood.heard or len(flood.heard) >= self._most_nodes:
             return Heard.KNOWN
-        self._note(flood, node)
+        self._note(flood, heard)
         return Heard.ANSWERS
 
     def origin(self, flood_id: str) -> str:
         """Return who began a flood; empty where nobody knows."""
-        flood = self._floods.get(flood_id)
+        flood = self._floods.get(_digest(flood_id).hex())
         return flood.origin if flood is not None else ""
 
     def gone(self, peer_id: str) -> None:
@@ -76,9 +84,18 @@ class Floods:
             self._rations[sender] = Ration(FLOODS_PER_S, FLOODS_AT_ONCE, now)
         return self._rations[sender].take(now)
 
-    def _note(self, flood: _Flood, node: str) -> None:
-        flood.heard.add(node)
+    def _note(self, flood: _Flood, heard: bytes) -> None:
+        flood.heard.add(heard)
         self._heard += 1
-        while len(self._floods) > 1 and (len(self._floods) > self._most or self._heard > self._most_heard):
-            _, oldest = self._floods.popitem(last=False)
-            self._heard -= len(oldest.heard)
+        while self._heard > self._most_heard and len(self._floods) > 1:
+            largest = max(self._floods.values(), key=lambda one: len(one.heard))
+            self._forgotten(self._floods.pop(largest.name))
+
+    def _forgotten(self, flood: _Flood | None) -> None:
+        if flood is not None:
+            self._heard -= len(flood.heard)
+
+
+def _digest(text: str) -> bytes:
+    """Return what stands for a name of any length."""
+    return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()

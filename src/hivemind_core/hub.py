@@ -26,11 +26,12 @@ from hivemind_bus_client.link import (
 )
 from hivemind_bus_client.message import HiveMessage, HiveMessageType
 from hivemind_bus_client.noise import PROTOCOL_V3, derive_psk
+from hivemind_bus_client.outgoing import Outgoing
 from hivemind_bus_client.parts import PartsBudget
 from hivemind_bus_client.refusals import GOING_AWAY, MAX_REASON_BYTES, REFUSALS
 
 from . import bus_events, greeting, routing, sessions
-from .actions import Action, Deny, Origin, Register, ToAgent, ToBinary, denied, malformed
+from .actions import Action, Deny, Kick, Origin, Register, ToAgent, ToBinary, denied, malformed
 from .admission import Admission, Visitor, refused
 from .agent_side import AgentSide
 from .agents import Agent
@@ -352,7 +353,8 @@ class Hub:
             if not peer.registered and event.message.msg_type != HiveMessageType.HELLO:
                 self._register(peer, Register({}, None, None))  # so that its answers find it
             actions = routing.route(event.message, Origin(peer.peer_id, peer.client), self.mesh.here)
-            if not self.mesh.is_echo(peer.peer_id, event.message):
+            is_refused = any(isinstance(action, (Kick, Deny)) for action in actions)
+            if is_refused or not self.mesh.is_echo(peer.peer_id, event.message):
                 self._act(peer, actions)
         except Exception:  # top of one message's handling: one peer's message never harms another's
             log.exception("could not handle a message of %s", peer.peer_id)
@@ -428,7 +430,7 @@ class Hub:
             log.log(level, "denied %.100r of %s: %s %.300s", action.denied_type, peer.peer_id, action.code, action.data)
         self._send(peer, bus_events.denial(peer.peer_id, action))
 
-    def _send(self, peer: Peer, message: HiveMessage) -> None:
+    def _send(self, peer: Peer, message: HiveMessage | Outgoing) -> None:
         if peer.ended:
             return
         try:

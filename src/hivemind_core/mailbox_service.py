@@ -68,6 +68,7 @@ class Mailbox:
         `wall` is Unix time, in seconds.
         """
         request: Request = mailbox.parse(body) if owner_key else Refused("no_client_identity")
+        del body  # what is refused may be large, and has to wait its turn, too
         owner = mailbox.name_of(owner_key)
         if self._waiting[owner] >= MAX_WAITING_EACH or self._waiting.total() >= MAX_WAITING:
             request = Refused("mailbox_error")  # it waits its turn, but holds nothing

@@ -7,17 +7,17 @@ It asks the pure modules (`floods`, `authors`, `echoes`, `intercom`), leaves que
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 from hivemind_bus_client.denials import DENIED
-from hivemind_bus_client.flood_cache import FloodIdCache
-from hivemind_bus_client.intercom import Fate, Verdict, fingerprint, judge
+from hivemind_bus_client.intercom import Verdict
 from hivemind_bus_client.link import Refused
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 
-from . import bus_events, routing
+from . import bus_events, routing, sessions
 from .actions import (
     PARENT,
     Action,
@@ -33,23 +33,29 @@ from .actions import (
     Shared,
     ToAgent,
     Unseal,
+    denied,
     text,
 )
 from .authors import Authors
 from .echoes import ECHOING, Echoes
 from .floods import Floods, Heard
+from .peers import Peer
 from .posting import Post
 from .queries import Select
 from .questions import Questions
 from .roles import DEFAULT_ROLE, ROLES
+from .sealed import Sealed
 from .surroundings import Surroundings
-from .workers import Busy
 
 log = logging.getLogger(__name__)
 
 FROM_ABOVE = frozenset({*ROLES[DEFAULT_ROLE].types, "speak"})
 """What a PROPAGATE that came from the hub above may bring to the agent of its site. Whoever may propagate up there is
 nobody that this hub knows."""
+
+
+MAX_MAIL_WAITING = 1024
+"""Requests of one connection to the mailbox; it refuses far fewer, but in turn."""
 
 
 class Mesh:
@@ -65,7 +71,9 @@ class Mesh:
         self._floods = Floods()
         self._echoes = Echoes()
         self._authors = Authors(around.identity.trusted_keys, around.peers)
-        self._opened = FloodIdCache()
+        self._mailing: Counter[Peer] = Counter()
+        """Requests to the mailbox that wait for their replies."""
+        self._sealed = Sealed(around, self._authors, self._act_on, self._relay_all)
         self._carry_out: dict[type, Callable[[str, Any], None]] = {
             Relay: self.post.relay,
             Unseal: self._unseal,
@@ -96,7 +104,7 @@ class Mesh:
 
     def is_echo(self, sender: str, message: HiveMessage) -> bool:
         """Tell whether a message has come before by another way; ask once for each."""
-        return message.msg_type in ECHOING and self._echoes.is_echo(message, sender)
+        return message.msg_type in ECHOING and self._echoes.is_echo(message, sender, self._around.monotonic())
 
     # fan-out
 
@@ -110,17 +118,25 @@ class Mesh:
             self.on_shared_bus(sender, action.message)
 
     def _mail(self, sender: str, action: Mail) -> None:
-        self._around.spawn(self._serve_mail(sender, action.body))
-
-    async def _serve_mail(self, sender: str, body: dict[str, Any]) -> None:
         peer, mailbox = self._around.peers.get(sender), self._around.mailbox
         if peer is None:
             return
         if mailbox is None:
             reply = {"status": "error", "reason": "not_a_rendezvous_node", "mailbox_node": self.here.node_id}
+            self.post.to(sender, HiveMessage(HiveMessageType.RENDEZVOUS, reply))
+        elif self._mailing[peer] < MAX_MAIL_WAITING:
+            self._mailing[peer] += 1
+            self._around.spawn(self._reply(peer, mailbox.handle(peer.client.api_key, action.body, self._around.wall())))
         else:
-            reply = await mailbox.handle(peer.client.api_key, body, self._around.wall())
-        self.post.to(peer.peer_id, HiveMessage(HiveMessageType.RENDEZVOUS, reply))
+            log.warning("a request of %s to the mailbox is dropped: too many are waiting", sender)
+
+    async def _reply(self, peer: Peer, request: Awaitable[dict[str, Any]]) -> None:
+        try:
+            self._around.send(peer, HiveMessage(HiveMessageType.RENDEZVOUS, await request))
+        finally:
+            self._mailing[peer] -= 1
+            if not self._mailing[peer]:
+                del self._mailing[peer]
 
     # the hub above
 
@@ -142,7 +158,8 @@ class Mesh:
         if is_strange and action.message.msg_type not in FROM_ABOVE:
             log.info("somebody above sends %.100r, which is not let through", action.message.msg_type)
             return
-        self.post.emit_from_above(action.message, action.author)
+        message = sessions.apart(action.message) if is_strange else action.message
+        self.post.emit_from_above(message, action.author)
 
     def _vouches_for(self, author: str) -> bool:
         """Tell whether a message from above may do what the hub above may: that or a friend signed it, or nobody."""
@@ -153,19 +170,21 @@ class Mesh:
     def _flood(self, sender: str, action: Flood) -> None:
         ping, peer = action.ping, self._around.peers.get(sender)
         flood_id, node = text(ping.get("flood_id")), text(ping.get("peer"))
-        if not node or (peer is not None and action.direct and not self._authors.may_claim(peer, ping)):
+        if not node or len(node) > routing.MAX_KEY or len(flood_id) > routing.MAX_NAME:
+            return
+        if peer is not None and action.direct and not self._authors.may_claim(peer, ping):
             return
         heard = self._floods.hear(flood_id, node, sender, self._around.monotonic())
         if heard == Heard.KNOWN:
             return
-        self._authors.note(node, text(ping.get("public_key")))
+        self._authors.note(sender, node, text(ping.get("public_key")))
         self._around.agent.emit(bus_events.pinged(ping))
         if heard == Heard.BEGINS:
             self._floods.hear(flood_id, self.here.node_id, sender, self._around.monotonic())
             self.post.to(sender, self._own_ping(flood_id))
             self.post.relay(sender, Relay(action.relayed, down=True, up=sender != PARENT))
         elif self._floods.origin(flood_id) != sender:
-            self.post.to(self._floods.origin(flood_id), action.relayed)
+            self.post.pass_on(self._floods.origin(flood_id), action.relayed)
 
     def _own_ping(self, flood_id: str) -> HiveMessage:
         body = {
@@ -183,27 +202,12 @@ class Mesh:
         target, rsa_key = action.intercom.target_public_key, self._around.identity.rsa_key
         if rsa_key is None or (target and target.strip() != self.here.node_id.strip()):
             self._relay_all(sender, action)
-        else:
-            self._around.spawn(self._open(sender, action, rsa_key))
+        elif not self._sealed.take(sender, action):
+            self.post.deny(sender, denied("message_too_large", HiveMessageType.INTERCOM.value))
 
     def _relay_all(self, sender: str, action: Unseal) -> None:
         for relay in action.otherwise:
             self.post.relay(sender, relay)
-
-    async def _open(self, sender: str, action: Unseal, rsa_key: str) -> None:
-        intercom, peer = action.intercom, self._around.peers.get(sender)
-        keys = self._authors.keys(peer, [*action.sources, *([self._parent_name] if sender == PARENT else [])])
-        try:
-            verdict = await self._around.workers.derive(lambda: judge(intercom, self.here.node_id, rsa_key, keys))
-        except Busy:
-            log.warning("an INTERCOM of %s is dropped: too many are waiting to be opened", sender)
-            return
-        if verdict.fate == Fate.FORWARDED:
-            self._relay_all(sender, action)
-        elif verdict.fate == Fate.DROPPED or verdict.message is None:
-            log.info("an INTERCOM of %s is dropped: it is not signed by anybody known here", sender)
-        elif not self._opened.check(fingerprint(intercom.body)):
-            self._act_on(sender, verdict)
 
     @property
     def _parent_name(self) -> str:
@@ -231,6 +235,9 @@ class Mesh:
         """Forget what only concerns a connection that ended, or has another peer id now."""
         self.questions.gone(peer_id)
         self._floods.gone(peer_id)
+        self._echoes.gone(peer_id)
+        self._authors.gone(peer_id)
+        self._sealed.gone(peer_id)
 
 
 def _by(action: Action, author: str) -> Action:

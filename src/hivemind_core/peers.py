@@ -29,6 +29,12 @@ class Connection(Protocol):
     def send(self, frames: list[bytes | str]) -> None:
         """Hand frames to the socket, or queue them within bounds."""
 
+    def has_room(self, size: int) -> bool:
+        """Tell whether so many bytes of others may be sent: what waits takes half of its bounds at most, then.
+
+        The rest is for what this connection has asked for itself, since one that is too slow is closed.
+        """
+
     def close(self, code: int, reason: str) -> None:
         """End the connection with a close frame."""
 
@@ -57,6 +63,8 @@ class Peer:
     """When it was last heard (the hub's clock, seconds)."""
     address: str = ""
     """Where it comes from, as limits go by it."""
+    misses_some: bool = False
+    """Messages of others are not sent to it, since it does not keep up."""
     excused: bool = False
     """That it has no session yet is the hub's own doing, and no failure of the client."""
 

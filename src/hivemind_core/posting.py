@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import logging
 
+from hivemind_bus_client.answers import QUERY_STREAM_END, QUERY_TIMEOUT
 from hivemind_bus_client.bus_context import VERIFIED_SOURCE_KEY, Speaker, localise
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
+from hivemind_bus_client.outgoing import Outgoing
 
-from . import routing
+from . import routing, sessions
 from .actions import AGENT, PARENT, Deny, Relay, denied
+from .asking import SPEAK_TYPES
 from .bus_frames import problem_with
+from .peers import Peer
 from .surroundings import Surroundings
 
 log = logging.getLogger(__name__)
+
+ANSWERS = SPEAK_TYPES | {QUERY_STREAM_END, QUERY_TIMEOUT}
+"""What may come back to the agent on its own questions: anybody may answer them, whatever else they may send."""
 
 
 class Post:
@@ -46,18 +53,44 @@ class Post:
         self._around.send(peer, message)
         return True
 
-    def to_all(self, message: HiveMessage, but: str = "") -> list[str]:
-        """Send a message to every registered peer, perhaps except one; return who they were."""
+    def pass_on(self, receiver: str, message: HiveMessage) -> bool:
+        """Send a message of somebody else to one, unless it is too large or too much waits there already."""
+        outgoing = Outgoing(message)
+        if not outgoing.can_be_relayed:
+            return False
+        peer = self._around.peers.get(receiver)
+        return self.to(receiver, message) if peer is None else self._send(peer, outgoing)
+
+    def to_all(self, message: HiveMessage) -> list[str] | None:
+        """Send a message to every registered peer; return who they were, None if it is too large.
+
+        Who does not keep up does not get it.
+        """
+        outgoing = Outgoing(message)
+        return self._to_all(outgoing) if outgoing.can_be_relayed else None
+
+    def _to_all(self, outgoing: Outgoing, but: str = "") -> list[str]:
         peers = [peer for peer in self._around.peers if peer.peer_id != but]
-        for peer in peers:
-            self._around.send(peer, message)
-        return [peer.peer_id for peer in peers]
+        return [peer.peer_id for peer in peers if self._send(peer, outgoing)]
+
+    def _send(self, peer: Peer, outgoing: Outgoing) -> bool:
+        if not peer.conn.has_room(len(outgoing.text)):
+            if not peer.misses_some:
+                log.warning("%s does not keep up: messages of others to it are dropped", peer.peer_id)
+            peer.misses_some = True
+            return False
+        peer.misses_some = False
+        self._around.send(peer, outgoing)
+        return True
 
     def _to_own_bus(self, message: HiveMessage) -> bool:
         """Put the bus message in a message on the agent's bus: an answer to what was asked from there."""
         inner = message.payload if isinstance(message.payload, HiveMessage) else message
         found = routing.bus_message(inner.body) if inner.msg_type == HiveMessageType.BUS else "no bus message"
-        return isinstance(found, Message) and self.emit_from_above(found)
+        if not isinstance(found, Message) or found.msg_type not in ANSWERS:
+            log.info("an answer to the agent is dropped: it is none")
+            return False
+        return self.emit_from_above(sessions.apart(found))
 
     def deny(self, sender: str, denial: Deny) -> None:
         """Tell a sender that its message went nowhere."""
@@ -69,10 +102,15 @@ class Post:
 
     def relay(self, sender: str, action: Relay) -> None:
         """Pass a message of a sender on."""
+        kind = str(getattr(action.message.msg_type, "value", action.message.msg_type))
+        outgoing = Outgoing(action.message)
+        if not outgoing.can_be_relayed:
+            self.deny(sender, denied("message_too_large", kind))
+            return
         if action.down:
-            self.to_all(action.message, but=sender)
+            self._to_all(outgoing, but=sender)
         if action.up and self._around.parent is not None and not self.to(PARENT, action.message):
-            self.deny(sender, denied("upstream_unavailable", str(action.message.msg_type)))
+            self.deny(sender, denied("upstream_unavailable", kind))
 
     def emit_from_above(self, message: Message, author: str = "") -> bool:
         """Put a bus message from the hub above on the agent's bus; False where that cannot be.

@@ -92,6 +92,10 @@ class WaysBack:
             if known.kind == HiveMessageType.QUERY and responder in known.passed
         ]
 
+    def asked_by(self, asker: str, kind: HiveMessageType) -> list[str]:
+        """Return the questions of a kind that an asker waits for."""
+        return [known.query_id for known in self._open.of(asker) if known.kind == kind]
+
     def may_answer(self, query_id: str, responder: str, now: float, kind: HiveMessageType | None = None) -> bool:
         """Tell whether an answer is taken: of whom a QUERY was passed to, to a CASCADE of anybody but its asker.
 

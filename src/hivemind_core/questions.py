@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+from hivemind_bus_client import codec
 from hivemind_bus_client.answers import QUERY_STREAM_END, QUERY_TIMEOUT, inner_topic
 from hivemind_bus_client.bus_context import Speaker, localise
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
+from hivemind_bus_client.outgoing import Outgoing
 
 from . import bus_events, routing, sessions
 from .actions import AGENT, PARENT, Answer, Ask, Deny, Relay, denied, malformed, text
@@ -18,12 +20,15 @@ from .asking import Asking, Finished, Said
 from .bus_frames import problem_with
 from .posting import Post
 from .queries import CascadeChoice, Opening, WaysBack, chunk, complete, response, unanswered
+from .roles import UTTERANCES
 from .surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
-UTTERANCES = ("recognizer_loop:utterance", "ovos.utterance.handle")
-"""What a QUERY or a CASCADE may ask the agent."""
+MAX_ORIGINATOR = 1024
+"""Characters of the name of who asked first."""
+MAX_WAY_BYTES, MAX_QUESTION_BYTES = 64 * 1024, 256 * 1024
+"""JSON of what is kept of a question until it is answered: its route, and all of it while the agent is asked."""
 _QUERY, _CASCADE = HiveMessageType.QUERY, HiveMessageType.CASCADE
 _NOTHING = HiveMessage(HiveMessageType.BUS, {})
 
@@ -45,14 +50,16 @@ class Questions:
     def take(self, sender: str, action: Ask) -> None:
         """Take a question from somebody."""
         around, now = self._around, self._around.monotonic()
-        question = self._question(sender, action)
+        question = _too_large(action) or self._question(sender, action)
         if isinstance(question, Deny):
-            self._post.deny(sender, question)
+            named = {"query_id": action.query_id} if action.query_id else {}
+            self._post.deny(sender, replace(question, data={**question.data, **named}))
             return
         query_id = action.query_id or str(uuid4())
         if action.looped or self._ways.open(query_id, sender, action.kind, now) == Opening.LOOP:
+            self._came_round(sender, action)
             return
-        originator = text(action.relayed.metadata.get("originator_peer")) or sender
+        originator = text(action.relayed.metadata.get("originator_peer"))[:MAX_ORIGINATOR] or sender
         named = {**action.relayed.metadata, "query_id": query_id, "originator_peer": originator}
         action = replace(action, relayed=action.relayed.forward(metadata=named))
         self._asked[query_id] = action
@@ -69,9 +76,15 @@ class Questions:
         if asked is None and action.kind == _QUERY:
             self._pass_on(sender, action)
 
+    def _came_round(self, sender: str, action: Ask) -> None:
+        """Say that there is nobody else to ask on this way: who waits for an answer there would wait in vain."""
+        if action.kind == _QUERY and action.query_id:
+            answer = unanswered(action.query_id, "no_answer")
+            self._post.to(sender, response(_envelope(action).relayed, self._node_id, answer))
+
     def _question(self, sender: str, action: Ask) -> Message | Deny | None:
         """Return what the agent is to be asked, as the policies let it through; None where that is nothing."""
-        if action.inner.msg_type != HiveMessageType.BUS or inner_topic_of(action.inner) not in UTTERANCES:
+        if not _is_for_agents(action):
             return None
         message, peer = routing.own_copy(action.inner), self._around.peers.get(sender)
         if sender == PARENT:
@@ -167,7 +180,7 @@ class Questions:
             self._post.emit_from_above(message)
             self._done(query_id)
         elif asker is not None and asked is not None:
-            self._hand_over(asker, query_id, response(asked.relayed, self._node_id, message))
+            self._hand_over(asker, query_id, response(asked.relayed, self._node_id, message), self._post.to)
 
     def answered(self, sender: str, action: Answer) -> None:
         """Take an answer from somebody."""
@@ -181,15 +194,21 @@ class Questions:
             if inner_topic(message) == QUERY_TIMEOUT and not self._ways.declined(query_id, sender):
                 return  # another that was asked may have an answer
             self._ways.passed(query_id, [sender])  # the first to answer wins
-        self._hand_over(asker, query_id, message.forward(node=None, source_peer=None, target_peers=[]))
+        answer = message.forward(node=None, source_peer=None, target_peers=[])
+        if not Outgoing(answer).can_be_relayed:
+            self._post.deny(sender, denied("message_too_large", HiveMessageType(message.msg_type).value))
+        else:
+            self._hand_over(asker, query_id, answer, self._post.pass_on)
 
-    def _hand_over(self, asker: str, query_id: str, answer: HiveMessage) -> None:
+    def _hand_over(
+        self, asker: str, query_id: str, answer: HiveMessage, send: Callable[[str, HiveMessage], bool]
+    ) -> None:
         if answer.msg_type == _CASCADE and asker != PARENT and self.choice.select is not None:
             if inner_topic(answer) == QUERY_STREAM_END:
                 return
             self._choose(query_id, answer)
             return
-        self._post.to(asker, answer)
+        send(asker, answer)
         if answer.msg_type == _QUERY and inner_topic(answer) in (QUERY_STREAM_END, QUERY_TIMEOUT):
             self._done(query_id)
 
@@ -210,11 +229,16 @@ class Questions:
     def denied_above(self, denial: Mapping[str, Any]) -> None:
         """Tell whoever has waited longest that the hub above does not let its question through.
 
-        A denial does not name the question. Denials come at once and in order, so it is the oldest without an answer.
+        A denial of a released hub does not name the question. Denials come at once and in order, so it is the oldest
+        without an answer.
         """
+        code, details = text(denial.get("code")) or "no_answer", denial.get("data")
+        named = details.get("query_id") if isinstance(details, Mapping) else None
         waiting = self._ways.waiting_for(PARENT)
-        if waiting and denial.get("denied_type") in (*UTTERANCES, _QUERY.value):
-            self._unanswered(waiting[0], text(denial.get("code")) or "no_answer")
+        if named in waiting:
+            self._unanswered(str(named), code)
+        elif waiting and named is None and _denies_questions(text(denial.get("denied_type")), code):
+            self._unanswered(waiting[0], code)
 
     # those who leave
 
@@ -224,14 +248,42 @@ class Questions:
             self._unanswered(query_id, "upstream_unavailable")
 
     def gone(self, peer_id: str) -> None:
-        """Forget what a connection asked that ended."""
+        """Forget what a connection asked that ended, or has another peer id from now on: that one is told."""
         self._asking.forget(peer_id)
+        for query_id in self._ways.asked_by(peer_id, _QUERY):
+            self._unanswered(query_id, "session_changed")
         self._ways.gone(peer_id)
 
 
 def _envelope(action: Ask) -> Ask:
     """Return what answers need of a question that has been passed on, without what it carries: that may be large."""
-    return replace(action, inner=_NOTHING, relayed=action.relayed.forward(_NOTHING))
+    named = {key: action.relayed.metadata.get(key) for key in ("query_id", "originator_peer")}
+    return replace(action, inner=_NOTHING, relayed=action.relayed.forward(_NOTHING, metadata=named))
+
+
+def _too_large(action: Ask) -> Deny | None:
+    """Return the denial of a question that is too large to be kept, or to be passed on."""
+    if not Outgoing(action.relayed).can_be_relayed:
+        return denied("message_too_large", action.kind.value)
+    kept = len(codec.dumps_bytes(action.relayed.route))
+    if kept > MAX_WAY_BYTES:
+        return malformed(action.kind.value, f"its route has more than {MAX_WAY_BYTES} bytes")
+    if (
+        _is_for_agents(action)
+        and kept + len(codec.dumps_bytes([action.relayed.metadata, action.inner.body])) > MAX_QUESTION_BYTES
+    ):
+        return malformed(action.kind.value, f"it has more than {MAX_QUESTION_BYTES} bytes")
+    return None
+
+
+def _is_for_agents(action: Ask) -> bool:
+    return action.inner.msg_type == HiveMessageType.BUS and inner_topic_of(action.inner) in UTTERANCES
+
+
+def _denies_questions(denied_type: str, code: str) -> bool:
+    """Tell whether a denial that names no question may be of one, and not of something else that went up."""
+    is_of_this = code not in ("malformed_payload", "backend_unavailable")
+    return denied_type == _QUERY.value or (denied_type in UTTERANCES and is_of_this)
 
 
 def inner_topic_of(inner: HiveMessage) -> str:

@@ -6,9 +6,9 @@ One table, one function; pure; `hub` and `mesh` carry the actions out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
 from typing import Any, NamedTuple
 
+from hivemind_bus_client import codec
 from hivemind_bus_client.message import ROUTED_TYPES, HiveMessage, HiveMessageType, Message
 
 from . import hops
@@ -35,7 +35,9 @@ from .actions import (
 from .clients import Client
 
 MAX_NAME = 256
-"""Characters of a session id in a HELLO, and of the id of a query."""
+"""Characters of a session id in a HELLO, and of the id of a query or a flood."""
+MAX_KEY = 2048
+"""Characters of a public key (PEM), and so of the name of a node; a key of 8192 bits has 1,500."""
 
 Rule = Callable[[HiveMessage, Origin, Here], list[Action]]
 Right = Callable[[Client], bool]
@@ -56,6 +58,8 @@ def _hello(message: HiveMessage, sender: Origin, here: Here) -> list[Action]:
         return [malformed("hello", "session is not an object")]
     if any(value is not None and not isinstance(value, str) for value in (site_id, pubkey)):
         return [malformed("hello", "site_id or pubkey is not text")]
+    if len(pubkey or "") > MAX_KEY:
+        return [malformed("hello", f"pubkey has more than {MAX_KEY} characters")]
     kept = {key: value for key, value in (session or {}).items() if value is not None}
     if not _is_name(kept.get("session_id", "")):
         return [malformed("hello", f"session_id is not printable text of at most {MAX_NAME} characters")]
@@ -130,6 +134,15 @@ def _inner(message: HiveMessage) -> HiveMessage:
     return inner
 
 
+def problem_inside(message: HiveMessage) -> str | None:
+    """Return what is wrong with what a message carries that travels; None for a whole one."""
+    try:
+        _inner(message)
+    except _Problem as problem:
+        return str(problem)
+    return None
+
+
 def _for_site(message: HiveMessage, inner: HiveMessage, here: Here) -> Iterator[Action]:
     """Yield what brings a bus message to the agent of the site that it is for."""
     is_here = bool(here.site_id) and message.target_site_id == here.site_id
@@ -139,7 +152,7 @@ def _for_site(message: HiveMessage, inner: HiveMessage, here: Here) -> Iterator[
 
 def own_copy(inner: HiveMessage) -> Message:
     """Return the bus message inside a BUS message, apart from what is passed on: policies may change it."""
-    found = bus_message(deepcopy(inner.body))
+    found = bus_message(codec.loads(codec.dumps_bytes(inner.body)))  # ten times as fast as copy.deepcopy
     assert isinstance(found, Message)
     return found
 

@@ -9,16 +9,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
 from hivemind_bus_client import codec
-from hivemind_bus_client.bus_context import VERIFIED_SOURCE_KEY
+from hivemind_bus_client.bus_context import HIVEMIND, VERIFIED_SOURCE_KEY
 from hivemind_bus_client.message import Message
 
 from .bus_frames import problem_with
+from .roles import UTTERANCES
 
 NAMESPACE_HEX = 16
 AGENT_ADDRESS = "hivemind"
 """What the agent's side of a conversation is called in ``context.destination``."""
+ABOVE = "above"
+"""The namespace of sessions of the hub above."""
+_ADDRESSES = frozenset({"source", "destination", "peer"})
 MAX_ANNOUNCED_BYTES = 64 * 1024
 """JSON of a session in a HELLO: it is kept with the connection and goes into every message."""
 
@@ -63,6 +68,22 @@ def outbound(context: dict[str, Any], prefix: str | None) -> dict[str, Any]:
     if not isinstance(session_id, str) or not session_id.startswith(prefix + ":"):
         return context
     return {**context, "session": {**session, "session_id": session_id[len(prefix) + 1 :]}}
+
+
+def apart(message: Message) -> Message:
+    """Return a message of somebody that this hub does not know, so that it speaks in nobody's session here.
+
+    Nor is it addressed, or said to come from anybody: what is said to it would reach that one.
+    """
+    context = {key: value for key, value in message.context.items() if key not in _ADDRESSES}
+    context["source"] = HIVEMIND
+    session = context.get("session")
+    if session is not None or message.msg_type in UTTERANCES:
+        known = dict(session) if isinstance(session, Mapping) else {}
+        told = known.get("session_id")
+        known["session_id"] = inbound_id(told if isinstance(told, str) and told else str(uuid4()), ABOVE)
+        context["session"] = known
+    return Message(message.msg_type, message.data, context)
 
 
 def problem_with_announced(session: dict[str, Any]) -> str | None:

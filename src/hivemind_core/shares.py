@@ -84,6 +84,11 @@ class Shares(Generic[V]):
         self._moved(holder, len(own) + 1, len(own))
         return value
 
+    def drop(self, holder: str) -> None:
+        """Hold nothing for somebody any longer."""
+        for key in list(self._of.get(holder, ())):
+            self.pop(key)
+
     def _moved(self, holder: str, before: int, now: int) -> None:
         if now:
             self._with.setdefault(now, OrderedDict())[holder] = None

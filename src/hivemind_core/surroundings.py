@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from hivemind_bus_client.link import Refused
 from hivemind_bus_client.message import HiveMessage
+from hivemind_bus_client.outgoing import Outgoing
 
 from .actions import Action, Deny
 from .agents import Agent
@@ -62,7 +63,7 @@ class Surroundings:
     workers: Workers
     monotonic: Callable[[], float]
     wall: Callable[[], float]
-    send: Callable[[Peer, HiveMessage], None]
+    send: Callable[[Peer, HiveMessage | Outgoing], None]
     deny: Callable[[Peer, Deny], None]
     end: Callable[[Peer, Refused], None]
     carry_out: Callable[[Peer, list[Action]], None]

@@ -124,6 +124,9 @@ class MemoryConnection:
     def send(self, frames: list[bytes | str]) -> None:
         self._satellite.take(frames)
 
+    def has_room(self, size: int) -> bool:
+        return self._satellite.has_room
+
     def close(self, code: int, reason: str) -> None:
         self._satellite.closed = (code, reason)
         self._satellite.on_closed()
@@ -147,6 +150,8 @@ class MemorySatellite:
         self.closed: tuple[int, str] | None = None
         self.hold = False
         """Keep back what it wants to send."""
+        self.has_room = True
+        """It reads as fast as it is sent to."""
         self.on_message: Callable[[HiveMessage], None] = lambda message: None
         """Called with each message."""
         self.on_closed: Callable[[], None] = lambda: None

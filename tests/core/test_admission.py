@@ -36,6 +36,9 @@ class Wire:
 
     def send(self, frames: list[bytes | str]) -> None: ...
 
+    def has_room(self, size: int) -> bool:
+        return True
+
     def close(self, code: int, reason: str) -> None:
         self.closed = (code, reason)
 

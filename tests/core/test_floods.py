@@ -31,12 +31,26 @@ def test_nobody_begins_floods_without_end() -> None:
     assert floods.hear("later", "asker", "peer 1", 60) == Heard.BEGINS
 
 
-def test_what_is_remembered_is_bounded_and_the_oldest_goes() -> None:
-    floods = Floods(most=3, most_heard=8)
-    for number in range(5):
-        floods.hear(f"f{number}", "asker", f"peer {number}", 0)
-    assert [floods.origin(f"f{number}") for number in range(5)] == ["", "", "peer 2", "peer 3", "peer 4"]
+def test_the_floods_of_others_are_not_pushed_out() -> None:
+    floods = Floods(most=8)
+    floods.hear("of another", "asker", "peer 2", 0)
+    for number in range(30):
+        floods.hear(f"f{number}", "asker", "peer 1", 10.0 * number)
+    assert floods.origin("of another") == "peer 2"
+    assert [floods.origin(f"f{number}") for number in (27, 28, 29)] == ["", "peer 1", "peer 1"]
+
+
+def test_the_flood_in_which_most_is_heard_goes_first() -> None:
+    floods = Floods(most_heard=8)
+    floods.hear("small", "asker", "peer 1", 0)
+    floods.hear("large", "asker", "peer 2", 0)
     for number in range(20):
-        floods.hear("f4", f"node {number}", "peer", 0)
-    assert floods.origin("f3") == ""
-    assert floods.origin("f4") == "peer 4"
+        floods.hear("large", f"node {number}", "peer", 0)
+    assert floods.origin("small") == "peer 1"
+
+
+def test_so_many_nodes_are_heard_in_one_flood_and_their_names_take_no_room() -> None:
+    floods = Floods(most_nodes=3)
+    heard = [floods.hear("f" * 10_000, "n" * 10_000 + str(number), "peer", 0) for number in range(5)]
+    assert heard == [Heard.BEGINS, Heard.ANSWERS, Heard.ANSWERS, Heard.KNOWN, Heard.KNOWN]
+    assert sum(len(name) for flood in floods._floods.values() for name in (flood.name, *flood.heard)) < 100

@@ -200,7 +200,7 @@ class Model:
                 has_parent = self.plan.hubs[hub].above is not None
                 return None, "upstream_unavailable" if has_parent or was_linked else "no_answer"
             hub = above
-        return None, ""
+        return None, "no_answer"
 
     def satellites_at(self, hubs: Iterable[int]) -> set[int]:
         return {who for who in self.present if self.plan.satellites[who][0] in hubs}

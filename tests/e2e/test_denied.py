@@ -14,6 +14,7 @@ from helpers.live_hub import LiveHub, satellite, send
 from hivemind_bus_client.async_client import AsyncHiveMessageBusClient
 from hivemind_bus_client.denials import DENIED, cure, read_denial, sentence
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType, Message
+from hivemind_bus_client.outgoing import MAX_RELAYED_BYTES
 from hivemind_bus_client.refusals import DENIALS
 from hivemind_core.binary import BinaryHandler, Limits
 from hivemind_core.binary.espeak import Engine
@@ -84,6 +85,11 @@ async def malformed_payload(folder: Path) -> Message:
 
 async def unsupported_type(folder: Path) -> Message:
     return await denied_by_hub(folder, HiveMessage(HiveMessageType.THIRDPRTY, {"anything": 1}))
+
+
+async def message_too_large(folder: Path) -> Message:
+    long = Message("x", {"a": "b" * (MAX_RELAYED_BYTES + 1)})
+    return await denied_by_hub(folder, HiveMessage(HiveMessageType.PROPAGATE, HiveMessage(HiveMessageType.BUS, long)))
 
 
 async def no_binary_handler(folder: Path) -> Message:
@@ -193,6 +199,7 @@ DRIVES: dict[str, Callable[[Path], Awaitable[Message]]] = {
         session_id_default_forbidden,
         malformed_payload,
         unsupported_type,
+        message_too_large,
         too_many_sessions,
         no_binary_handler,
         binary_handler_failed,

@@ -70,6 +70,9 @@ class _Stranger:
     def send(self, frames: list[bytes | str]) -> None:
         return None
 
+    def has_room(self, size: int) -> bool:
+        return False
+
     def close(self, code: int, reason: str) -> None:
         return None
 

@@ -17,6 +17,8 @@ TEXT, BINARY = "messages", "b64_messages"
 """The queues, by the names that they have in answers."""
 MAX_HELD_BYTES = 16 * 1024 * 1024
 """What both queues of a session may hold: 256 frames of protocol v3."""
+FRAME_BYTES = 65_000
+"""What a long message is divided into at v3."""
 MAX_TAKEN_BYTES = 4 * 1024 * 1024
 """What one answer holds, unless its first frame is longer; an answer is made in one piece."""
 REMEMBERED_S = 30.0
@@ -127,6 +129,13 @@ class HTTPSession:
         queues = self._queues.values()
         too_many = any(len(queue.frames) > self.bounds.max_frames for queue in queues)
         return not too_many and sum(queue.size for queue in queues) <= MAX_HELD_BYTES
+
+    def has_room(self, size: int) -> bool:
+        """Tell whether half of the bounds holds so many bytes more."""
+        waiting = max(len(queue.frames) for queue in self._queues.values())
+        frames = 1 + size // FRAME_BYTES
+        held = sum(queue.size for queue in self._queues.values())
+        return waiting + frames <= max(1, self.bounds.max_frames // 2) and held + size <= MAX_HELD_BYTES // 2
 
     def has(self, queue: str) -> bool:
         """Tell whether anything waits in a queue."""

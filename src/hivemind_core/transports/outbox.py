@@ -43,6 +43,7 @@ class Outbox:
         self._queue: deque[bytes | str] = deque()
         self._bytes = 0
         self._drain: asyncio.Task[None] | None = None
+        self._is_over = False
         transport.set_write_buffer_limits(high=4 * SOCKET_BYTES)
 
     @property
@@ -50,9 +51,15 @@ class Outbox:
         """The socket takes nothing more until it has sent some."""
         return bool(self._queue) or self._transport.get_write_buffer_size() > SOCKET_BYTES
 
+    def has_room(self, size: int) -> bool:
+        """Tell whether half of its bounds holds so many bytes more."""
+        return len(self._queue) < MAX_FRAMES // 2 and self._bytes + size <= MAX_BYTES // 2
+
     def send(self, frames: list[bytes | str]) -> None:
         """Hand frames to the socket, or queue them."""
         for frame in frames:
+            if self._is_over:
+                return  # the other end would refuse what comes after a gap
             if self.is_full:
                 self._enqueue(frame)
             else:
@@ -71,6 +78,7 @@ class Outbox:
         self._queue.append(frame)
         self._bytes += len(frame)
         if len(self._queue) > MAX_FRAMES or self._bytes > MAX_BYTES:
+            self._is_over = True
             self._clear()
             self._close("slow_reader")
         elif self._drain is None:
@@ -101,6 +109,7 @@ class Outbox:
 
     def stop(self) -> None:
         """Drop what waits; the connection is gone."""
+        self._is_over = True
         self._clear()
         if self._drain is not None:
             self._drain.cancel()

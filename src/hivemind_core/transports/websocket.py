@@ -46,6 +46,9 @@ class WebSocketConnection:
     def send(self, frames: list[bytes | str]) -> None:
         self._outbox.send(frames)
 
+    def has_room(self, size: int) -> bool:
+        return self._outbox.has_room(size)
+
     @property
     def is_counted(self) -> bool:
         """What it sends is counted: it has no session yet."""
@@ -72,7 +75,8 @@ class WebSocketConnection:
         except (asyncio.TimeoutError, ConnectionError):
             log.debug("%s did not take the close frame", self.remote)
         finally:
-            self._transport.abort()
+            if self._intake.transport is not None:  # it is not lost yet
+                self._transport.abort()
 
     async def closed(self) -> None:
         """Wait until a close that was begun is through."""
