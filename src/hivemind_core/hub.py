@@ -15,15 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 from hivemind_bus_client.exceptions import NotOpen
-from hivemind_bus_client.link import (
-    Event,
-    HubTerms,
-    KeyNeeded,
-    Link,
-    Opened,
-    Received,
-    Refused,
-)
+from hivemind_bus_client.link import Event, HubTerms, KeyNeeded, Link, Opened, Received, Refused
 from hivemind_bus_client.message import HiveMessage, HiveMessageType
 from hivemind_bus_client.noise import PROTOCOL_V3, derive_psk
 from hivemind_bus_client.outgoing import Outgoing
@@ -31,7 +23,7 @@ from hivemind_bus_client.parts import PartsBudget
 from hivemind_bus_client.refusals import GOING_AWAY, MAX_REASON_BYTES, REFUSALS
 
 from . import bus_events, greeting, routing, sessions
-from .actions import Action, Deny, Kick, Origin, Register, ToAgent, ToBinary, denied, malformed
+from .actions import Action, Deny, Origin, Register, ToAgent, ToBinary, denied, malformed
 from .admission import Admission, Visitor, refused
 from .agent_side import AgentSide
 from .agents import Agent
@@ -353,8 +345,7 @@ class Hub:
             if not peer.registered and event.message.msg_type != HiveMessageType.HELLO:
                 self._register(peer, Register({}, None, None))  # so that its answers find it
             actions = routing.route(event.message, Origin(peer.peer_id, peer.client), self.mesh.here)
-            is_refused = any(isinstance(action, (Kick, Deny)) for action in actions)
-            if is_refused or not self.mesh.is_echo(peer.peer_id, event.message):
+            if not self.mesh.is_echo(peer.peer_id, event.message, actions):
                 self._act(peer, actions)
         except Exception:  # top of one message's handling: one peer's message never harms another's
             log.exception("could not handle a message of %s", peer.peer_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -102,8 +102,10 @@ class Mesh:
         """Do what routing says."""
         self._carry_out[type(action)](sender, action)
 
-    def is_echo(self, sender: str, message: HiveMessage) -> bool:
-        """Tell whether a message has come before by another way; ask once for each."""
+    def is_echo(self, sender: str, message: HiveMessage, actions: Sequence[Action] = ()) -> bool:
+        """Tell whether a message has come before by another way; ask once for each. One that is refused is none."""
+        if any(isinstance(action, (Kick, Deny)) for action in actions):
+            return False
         return message.msg_type in ECHOING and self._echoes.is_echo(message, sender, self._around.monotonic())
 
     # fan-out
