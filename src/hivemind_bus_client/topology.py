@@ -135,15 +135,27 @@ def draw(nodes: Mapping[str, NodeInfo], edges: Mapping[str, set[str]], root_peer
     """
     if not nodes and not edges:
         return EMPTY_MAP
+    called = _called(nodes)
     children: Children = {}
     everyone: dict[str, None] = {}
-    for source, targets in edges.items():
-        for target in sorted(targets):
+    for passed, targets in edges.items():
+        source = called.get(passed.strip(), passed)
+        for named in sorted(targets):
+            target = called.get(named.strip(), named)
             everyone |= dict.fromkeys((source, target))
             above, below = (source, target) if root_peer is None else (target, source)
             if above != below:
                 children.setdefault(above, {})[below] = None
     return "\n".join(_lines(nodes, children, [*everyone, *(peer for peer in nodes if peer not in everyone)], root_peer))
+
+
+def _called(nodes: Mapping[str, NodeInfo]) -> dict[str, str]:
+    """Return the labels of nodes by their keys, where a key is no label: a released hub answers surveys from above as
+    a client, and stands in routes by its key.
+    """
+    keys = {peer.strip() for peer in nodes if _is_key(peer)}
+    shown = ((node.public_key.strip(), peer) for peer, node in nodes.items() if node.public_key)
+    return {key: peer for key, peer in shown if key not in keys}
 
 
 def _lines(

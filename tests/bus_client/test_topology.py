@@ -177,3 +177,15 @@ def test_rings_end():
 def test_a_long_chain_is_no_deep_recursion():
     edges = {f"n{i}": {f"n{i + 1}"} for i in range(2000)}
     assert len(draw({}, edges, "n2000").splitlines()) == 2001
+
+
+def test_a_hub_that_answers_as_a_client_is_the_one_that_stands_in_routes_by_its_key():
+    known = {"hivemind-core::s": NodeInfo("hivemind-core::s", public_key=f"{HUB}\n"), "leaf::t": NodeInfo("leaf::t")}
+    assert draw(known, {"leaf::t": {HUB}, HUB: {"me"}}, "me").splitlines() == [
+        "[self] me",
+        "└── hivemind-core::s",
+        "    └── leaf::t",
+    ]
+    known[HUB] = NodeInfo(HUB)
+    assert draw(known, {"leaf::t": {HUB}}, "me").count("leaf::t") == 1
+    assert display_peer(HUB) in draw(known, {"leaf::t": {HUB}}, "me")
