@@ -1,0 +1,146 @@
+"""The rooms: their lines, in one numbering, bounded. Pure; used under the lock of `chat`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+from .messages import ChatMessage, Draft
+
+IDLE_S = 600.0
+"""After which a room that nobody looks at makes room for another."""
+
+
+class TooManyRooms(Exception):
+    """Every room there may be is in use."""
+
+
+class Room:
+    """One room: its newest lines, by number."""
+
+    def __init__(self, name: str, most: int) -> None:
+        self.name = name
+        self.used = 0.0
+        """When somebody was last here, in monotonic seconds."""
+        self.newest = 0
+        """Number of the last change."""
+        self._most = most
+        self._lines: dict[int, ChatMessage] = {}
+
+    def put(self, message: ChatMessage) -> None:
+        """Add a line, or put a changed one in its place."""
+        self._lines[message.id] = message
+        self.newest = max(self.newest, message.seq)
+        while len(self._lines) > self._most:
+            del self._lines[next(iter(self._lines))]
+
+    def get(self, number: int) -> ChatMessage | None:
+        """Return a line, if it is still kept."""
+        return self._lines.get(number)
+
+    def since(self, number: int) -> list[ChatMessage]:
+        """Return what is new or changed after a number, oldest first."""
+        if number >= self.newest:
+            return []
+        return [message for message in self._lines.values() if message.seq > number]
+
+    def __iter__(self) -> Iterator[ChatMessage]:
+        return iter(self._lines.values())
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+
+class Rooms:
+    """All rooms. ``first`` is the first number given; numbers only grow."""
+
+    def __init__(self, most: int, history: int, first: int) -> None:
+        self._most = most
+        self._history = history
+        self._number = first
+        self._rooms: dict[str, Room] = {}
+        self._where: dict[int, Room] = {}
+
+    @property
+    def newest(self) -> int:
+        """The last number given."""
+        return self._number
+
+    def restore(self, lines: Iterable[ChatMessage]) -> None:
+        """Take in lines of an earlier run, oldest first; as many rooms as there may be."""
+        for message in lines:
+            if message.room not in self._rooms and len(self._rooms) >= self._most:
+                continue
+            self._number = max(self._number, message.seq)
+            self._put(self._rooms.setdefault(message.room, Room(message.room, self._history)), message)
+
+    def enter(self, name: str, now: float, in_use: Collection[str] = ()) -> Room:
+        """Return the room of a name, making it. Raises TooManyRooms when all others are ``in_use`` or fresh."""
+        room = self._rooms.get(name)
+        if room is None:
+            if len(self._rooms) >= self._most:
+                self._make_way(now, in_use)
+            room = self._rooms[name] = Room(name, self._history)
+        room.used = now
+        return room
+
+    def _make_way(self, now: float, in_use: Collection[str]) -> None:
+        idle = [room for room in self._rooms.values() if room.name not in in_use and now - room.used > IDLE_S]
+        empty = [room for room in self._rooms.values() if room.name not in in_use and not len(room)]
+        leaving = min(idle or empty, key=lambda room: room.used, default=None)
+        if leaving is None:
+            raise TooManyRooms
+        del self._rooms[leaving.name]
+        for message in leaving:
+            self._where.pop(message.id, None)
+
+    def names(self) -> list[str]:
+        """Return the names of the rooms there are."""
+        return list(self._rooms)
+
+    def all(self) -> Iterator[ChatMessage]:
+        """Every line that is kept."""
+        return (message for room in self._rooms.values() for message in room)
+
+    def post(self, draft: Draft, now: float, in_use: Collection[str] = ()) -> ChatMessage:
+        """Add a line to its room. Raises TooManyRooms."""
+        room = self.enter(draft.room, now, in_use)
+        number = self._next()
+        values = asdict(draft)
+        values["media"] = draft.media
+        return self._put(room, ChatMessage(**values, id=number, seq=number))
+
+    def change(self, number: int, **changes: Any) -> ChatMessage | None:
+        """Change a line and return it; None if it is no longer kept."""
+        room = self._where.get(number)
+        found = room.get(number) if room is not None else None
+        if room is None or found is None:
+            return None
+        return self._put(room, replace(found, **changes, seq=self._next()))
+
+    def get(self, number: int) -> ChatMessage | None:
+        """Return a line, if it is still kept."""
+        room = self._where.get(number)
+        return room.get(number) if room is not None else None
+
+    def since(self, name: str | None, number: int, browser: str, limit: int) -> list[ChatMessage]:
+        """Return at most ``limit`` of what a browser may see, new or changed after a number, in one room or all: the
+        newest, oldest first.
+        """
+        rooms = list(self._rooms.values()) if name is None else [r for r in (self._rooms.get(name),) if r is not None]
+        found = [message for room in rooms for message in room.since(number) if message.visible_to(browser)]
+        if len(rooms) > 1:
+            found.sort(key=lambda message: message.id)
+        return found[max(0, len(found) - limit) :]
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _put(self, room: Room, message: ChatMessage) -> ChatMessage:
+        room.put(message)
+        self._where[message.id] = room
+        if len(self._where) > 2 * self._history * max(1, len(self._rooms)):
+            self._where = {line.id: each for each in self._rooms.values() for line in each}
+        return message
