@@ -14,7 +14,7 @@ from .languages import same_language
 from .messages import ChatMessage, Draft, Kind, Media, Role, State
 from .names import Unfit, language_tag
 from .people import People, Person
-from .rooms import Rooms
+from .rooms import Rooms, TooManyRooms
 from .sentences import Sentence, say
 from .settings import Settings
 from .turns import Turn, Turns
@@ -48,7 +48,6 @@ class Outgoing:
     """A question on its way to the hub."""
 
     turn: Turn
-    text: str
     session: dict[str, Any] = field(repr=False)
 
     def as_bus_message(self, platform: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -61,7 +60,7 @@ class Outgoing:
             "session": self.session,
             TURN: self.turn.id,
         }
-        return UTTERANCES[0], {"utterances": [self.text], "lang": self.turn.lang}, context
+        return UTTERANCES[0], {"utterances": [self.turn.text], "lang": self.turn.lang}, context
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,8 @@ class Conversation:
         )
         message = self.rooms.post(draft, at.now, in_use)
         person.room, person.is_private = wish.room, wish.private
-        turn = Turn(message.id, person, wish.room, wish.lang, wish.private, at.now + self._settings.times.waiting)
+        deadline = at.now + self._settings.times.waiting
+        turn = Turn(message.id, person, wish.room, wish.lang, wish.text, wish.private, deadline)
         self.turns.add(turn)
         self._waiting.append(turn)
         return message
@@ -118,11 +118,10 @@ class Conversation:
         """Take the question that is to be sent next."""
         while self._waiting:
             turn = self._waiting.popleft()
-            message = self.rooms.get(turn.id)
-            if turn.is_open and message is not None:
+            if turn.is_open:
                 turn.is_sent = True  # what comes back may be quicker than the word that it has gone out
                 session = {**turn.person.outgoing_session(), "site_id": turn.room, "lang": turn.lang}
-                return Outgoing(turn, message.text, session)
+                return Outgoing(turn, session)
         return None
 
     def sent(self, outgoing: Outgoing, at: Moment) -> Iterator[Change]:
@@ -130,7 +129,7 @@ class Conversation:
         turn = outgoing.turn
         self.turns.sent(turn, at.now)
         if turn.is_open and not turn.replies and not turn.is_unmatched:
-            yield from self._change(turn, state=State.SENT, note="")
+            yield from self._change(turn.id, State.SENT)
 
     def not_sent(self, outgoing: Outgoing) -> None:
         """It could not be sent now, and is the next again."""
@@ -154,12 +153,11 @@ class Conversation:
     def due(self, at: Moment) -> Iterator[Change]:
         """Give up the questions whose time is over."""
         for turn in self.turns.due(at.now):
-            if turn.replies:
+            if turn.replies or turn.is_unmatched:
                 turn.is_open = False
             elif not turn.is_sent:
-                if turn in self._waiting:
-                    self._waiting.remove(turn)
-                    yield from self._end(turn, State.FAILED, say("waited_too_long"))
+                self._waiting.remove(turn)
+                yield from self._end(turn, State.FAILED, say("waited_too_long"))
             else:
                 yield from self._end(turn, State.FAILED, say("link_lost" if turn.was_cut else "unanswered"))
 
@@ -200,7 +198,11 @@ class Conversation:
         lang = _language(getattr(incoming, "lang", ""))
         if turn is None:
             said = Draft("", Role.ASSISTANT, text, at.wall, kind, lang=lang, media=media)
-            yield from self._announced(said, incoming, at.now)
+            question = self.rooms.get(incoming.turn) if incoming.turn is not None else None
+            if question is not None and question.role is Role.USER:
+                yield from self._answered_late(said, question, at.now)
+            else:
+                yield from self._announced(said, incoming, at.now)
             return
         draft = Draft(
             turn.room,
@@ -217,8 +219,15 @@ class Conversation:
         )
         self.turns.heard(turn, at.now)
         if turn.replies == 1:
-            yield from self._change(turn, state=State.ANSWERED, note="")
-        yield self.rooms.post(draft, at.now)
+            yield from self._change(turn.id, State.ANSWERED)
+        yield from self._post(draft, at.now)
+
+    def _answered_late(self, draft: Draft, question: ChatMessage, now: float) -> Iterator[Change]:
+        """Say something to a question that was asked before a restart, or many others ago."""
+        if question.state is State.FAILED:
+            yield from self._change(question.id, State.ANSWERED)
+        addressed = replace(draft, room=question.room, reply_to=question.id, to=question.username)
+        yield from self._post(replace(addressed, private=question.private, owner=question.owner), now)
 
     def _announced(self, draft: Draft, incoming: Incoming, now: float) -> Iterator[Change]:
         """Say something that answers no question."""
@@ -226,23 +235,30 @@ class Conversation:
         for room, person in self._announced_in(incoming):
             announced = replace(draft, room=room, kind=kind)
             if person is not None:
-                announced = replace(announced, to=person.name, private=person.is_private, owner=person.browser)
-            yield self.rooms.post(announced, now)
+                private = person.is_private or self._settings.always_private
+                announced = replace(announced, to=person.name, private=private, owner=person.browser)
+            yield from self._post(announced, now)
 
     def _announced_in(self, incoming: Incoming) -> list[tuple[str, Person | None]]:
-        """Where something is said that answers no question: to whom it names, at its site, else everywhere."""
+        """Where something is said that answers no question: to whom it names, at its site, else everywhere.
+
+        What is for somebody who is not here, and may be for nobody else's eyes, is said nowhere.
+        """
         person = self.people.of_session(incoming.session_id) or (
             self.people.named(incoming.user) if incoming.user else None
         )
         known = self.rooms.names()
-        if person is not None and person.room in known:
-            return [(person.room, person)]
+        if person is not None:
+            return [(person.room or self._settings.site_id, person)]
+        if incoming.turn is not None or (incoming.user and self._settings.always_private):
+            return []
         if incoming.site_id in known:
             return [(incoming.site_id, None)]
         return [(room, None) for room in known or [self._settings.site_id]]
 
     def _denied(self, denied: Denied, turn: Turn | None) -> Iterator[Change]:
-        if turn is None and denied.denied_type in UTTERANCES:
+        names_nobody = denied.turn is None and self.people.of_session(denied.session_id) is None
+        if turn is None and names_nobody and denied.denied_type in UTTERANCES:
             turn = self.turns.last_sent()
         if turn is not None and turn.is_open and not turn.replies:
             yield from self._end(turn, State.DENIED, say("denied", reason=denied.reason, cure=denied.cure))
@@ -264,18 +280,24 @@ class Conversation:
     def _unmatched(self, turn: Turn) -> Iterator[Change]:
         turn.is_unmatched = True
         if not turn.replies:
-            yield from self._change(turn, state=State.FAILED, note=_told(say("not_understood")))
+            yield from self._change(turn.id, State.FAILED, _told(say("not_understood")))
 
     # --- changes -------------------------------------------------------------------------------------------------
 
     def _end(self, turn: Turn, state: State, why: Sentence) -> Iterator[Change]:
         turn.is_open = False
-        yield from self._change(turn, state=state, note=_told(why))
+        yield from self._change(turn.id, state, _told(why))
 
-    def _change(self, turn: Turn, *, state: State, note: str) -> Iterator[Change]:
-        changed = self.rooms.change(turn.id, state=state, note=note)
+    def _change(self, number: int, state: State, note: str = "") -> Iterator[Change]:
+        changed = self.rooms.change(number, state=state, note=note)
         if changed is not None:
             yield changed
+
+    def _post(self, draft: Draft, now: float) -> Iterator[Change]:
+        try:
+            yield self.rooms.post(draft, now, self.rooms.names())
+        except TooManyRooms:  # its room made way for another: nobody has been there for long
+            return
 
 
 _ENDS: dict[type[Incoming], Callable[[Conversation, Turn], Iterator[Change]]] = {

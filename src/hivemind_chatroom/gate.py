@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from . import access
 from .chat import TurnedAway
-from .sentences import Sentence
+from .sentences import Sentence, say
 from .settings import Access, Settings
 
 FORWARDED = "chatroom.forwarded"
@@ -123,7 +123,7 @@ class Gate:
             return None
         if request.method == "GET" and request.accept_mimetypes.accept_html:
             return redirect(url_for("login", next=request.path))
-        raise TurnedAway(Sentence("sign_in", "This room has a password.", "Sign in with it first."), 401)
+        raise TurnedAway(say("sign_in"), 401)
 
     def _refused(self) -> access.Refused | None:
         proxied = bool(request.environ.get(PROXIED))

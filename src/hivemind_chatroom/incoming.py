@@ -206,10 +206,13 @@ def _media(entry: Any) -> Media | None:
 
 
 def _played(entries: Iterable[Any], context: dict[Any, Any]) -> Incoming:
-    media = dict.fromkeys(read for read in map(_media, entries) if read is not None)
-    if not media:
+    found: dict[str, Media] = {}
+    for media in map(_media, entries):
+        if media is not None:
+            found.setdefault(media.uri or str(media), media)  # a playlist repeats what is played first
+    if not found:
         return Ignored(**_addressee(context))
-    return Played(tuple(media)[:MAX_MEDIA], **_addressee(context))
+    return Played(tuple(found.values())[:MAX_MEDIA], **_addressee(context))
 
 
 def _common_play(data: dict[Any, Any], context: dict[Any, Any]) -> Incoming:

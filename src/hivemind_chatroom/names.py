@@ -19,6 +19,8 @@ _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800
 """Letters and marks of other categories that show as nothing."""
 _BARE = frozenset({"Mn", "Me", "Mc", "Zs"})
 """Nothing to see, or nothing on its own."""
+_VARIANTS = {0xFE0E: None, 0xFE0F: None}
+"""Ask for a plain or a coloured sign; which is not a difference between names."""
 _TAG = re.compile(
     r"[a-z]{2,3}(?:-[a-z0-9]{2,8})*(?:-[a-wyz0-9](?:-[a-z0-9]{2,8})+)*(?:-x(?:-[a-z0-9]{1,8})+)?",
     re.IGNORECASE | re.ASCII,
@@ -82,9 +84,11 @@ def room_name(raw: str) -> str:
 
 def name_key(name: str) -> str:
     """Return what two names have in common that people would take for the same one."""
+    key = name
     for _ in range(2):  # folding may compose anew, and the other way round: once more settles it
-        name = unicodedata.normalize("NFKC", name).casefold()
-    return seen_as(" ".join(unicodedata.normalize("NFKC", name).replace("\ufe0e", "").replace("\ufe0f", "").split()))
+        key = unicodedata.normalize("NFKC", key).casefold()
+    key = seen_as(unicodedata.normalize("NFKC", key)).translate(_VARIANTS)
+    return " ".join(unicodedata.normalize("NFKC", key).split())
 
 
 def language_tag(raw: str) -> str:

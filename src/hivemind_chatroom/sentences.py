@@ -104,6 +104,7 @@ _ROWS = (
         "This is not the password of the room.",
         "Ask whoever runs the chatroom for it; it was set with --room-password.",
     ),
+    Sentence("sign_in", "This room has a password.", "Sign in with it first."),
     Sentence(
         "cross_site",
         "This was sent by the page of another site.",

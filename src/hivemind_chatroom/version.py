@@ -1,4 +1,4 @@
-"""The version of the chatroom, under the names that released packages give it."""
+"""The version of the chatroom, as programs that look for it expect it."""
 
 VERSION_MAJOR = 2
 VERSION_MINOR = 0
