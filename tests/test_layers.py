@@ -13,8 +13,8 @@ SRC = Path(__file__).parents[1] / "src"
 
 BUS_CLIENT_PURE = """
     address answers bus_context bus_message codec denials encryption exceptions exchange intercom legacy legacy_crypto
-    link message noise outgoing parts reconnect refusal_rows refusals rsa_keys serialization sides text_encodings topics
-    topology trust version
+    link message noise outgoing parts playback reconnect refusal_rows refusals rsa_keys serialization sides text_encodings
+    topics topology trust version
 """
 CORE_PURE = """
     actions asking authors bus_events bus_frames client_metadata clients config_values echoes environment fairness
@@ -22,9 +22,13 @@ CORE_PURE = """
     sessions shares upstream_config upstream_texts
     binary.callbacks binary.fitting binary.lines transports.http_sessions
 """
+CHATROOM_PURE = """
+    access conversation incoming languages look_alikes messages names people rates rooms sentences settings turns
+"""
 PURE_MODULES = {
     *(f"hivemind_bus_client.{name}" for name in BUS_CLIENT_PURE.split()),
     *(f"hivemind_core.{name}" for name in CORE_PURE.split()),
+    *(f"hivemind_chatroom.{name}" for name in CHATROOM_PURE.split()),
 }
 INTERCHANGEABLE = {f"hivemind_core.{folder}" for folder in ("storage", "transports", "agents", "binary")}
 MAY_IMPORT = {  # package -> packages of this project it may import besides itself

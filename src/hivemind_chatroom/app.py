@@ -22,6 +22,9 @@ from .settings import ANONYMOUS, BOT, DEFAULT_LANG, DEFAULT_ROOM
 from .streams import BEAT, Stream
 
 MAX_BODY = 64 * 1024
+"""Bytes of a request, besides the message in it."""
+WIDEST = 12
+"""Bytes of a character, as forms and JSON may write it."""
 ON_PAGE = 50
 """Messages that the page comes with; the rest it asks for."""
 LOOK_S = 3.0
@@ -34,6 +37,7 @@ TRUE = ("1", "true", "on", "yes")
 def create_app(chat: Chat) -> Flask:
     """Return the application of a chatroom; it can be served by any WSGI server with threads."""
     settings = chat.settings
+    body = MAX_BODY + WIDEST * settings.limits.message_length
     app = Flask(__name__)
     app.secret_key = chat.secret
     app.session_interface = CookieSession()
@@ -42,8 +46,10 @@ def create_app(chat: Chat) -> Flask:
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_HTTPONLY=True,
         PERMANENT_SESSION_LIFETIME=timedelta(days=365),
-        MAX_CONTENT_LENGTH=MAX_BODY,
-        MAX_FORM_MEMORY_SIZE=MAX_BODY,
+        SESSION_COOKIE_PATH=settings.prefix.rstrip("/") or "/",
+        SESSION_REFRESH_EACH_REQUEST=False,
+        MAX_CONTENT_LENGTH=body,
+        MAX_FORM_MEMORY_SIZE=body,
     )
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     gate = Gate(settings, chat.secret)
@@ -59,7 +65,7 @@ class Routes:
     def __init__(self, app: Flask, chat: Chat, gate: Gate) -> None:
         self._chat = chat
         self._gate = gate
-        self._tries = Buckets(5 / 60, 5)
+        self._tries = Buckets(10 / 60, 20)
         for rule, view, methods in (
             ("/", self.index, ["GET"]),
             ("/chatroom/<username>/<site_id>/<lang>", self.room, ["GET"]),
@@ -167,6 +173,8 @@ class Routes:
         name = user_name(request.args.get("username") or session.get("name") or ANONYMOUS)
         last = request.headers.get("Last-Event-ID", "")
         since = int(last) if last.isdecimal() and len(last) < 17 else _number("since", 0)
+        if request.method == "HEAD":  # there is nothing to read, nor an end to hear of
+            return Response(mimetype="text/event-stream")
         stream = self._chat.listen(self._visitor(name), room, since)
         gone = request.environ.get("waitress.client_disconnected", lambda: False)
         response = Response(self._told(stream, gone), mimetype="text/event-stream")
@@ -265,6 +273,8 @@ class Routes:
 
 
 def _as_text(value: Any) -> str:
+    if isinstance(value, (dict, list)):
+        raise TurnedAway(Unfit("not_text", "A field of the request is neither text nor a number.", ""), 400)
     return "true" if value is True else "" if value in (None, False) else str(value)
 
 

@@ -161,7 +161,7 @@ class Chat:
                 message = self._conversation.accept(wish, self._now(), self._audience.rooms, note)
             except TooManyRooms:
                 raise TurnedAway(say("too_many_rooms"), 503) from None
-            self._typing.pop(person.user_id, None)
+            self._types(person, None)
             self._tell([message])
             self._outgoing.notify()
             return message
@@ -182,12 +182,14 @@ class Chat:
             if self._stopping.is_set() or not self._audience.has_place_for(visitor.address):
                 raise TurnedAway(say("no_streams"), 503, 30)
             person = self._claim(visitor)
+            person.room = person.room or room
             stream = Stream(visitor.browser, person.user_id, person.name, room)
             stream.put(event("hello", self._status(visitor.browser, room)))
             if since > self._conversation.rooms.newest:
                 stream.put(event("reset", {}))
                 since = 0
-            for message in self._since(visitor.browser, room, since, self.settings.limits.history):
+            missed = self._since(visitor.browser, room, since, self.settings.limits.history)
+            for message in sorted(missed, key=lambda line: line.seq):  # wherever it breaks off, it can be resumed
                 stream.put(event("message", message.as_dict(), message.seq))
             self._audience.add(stream, visitor.address)
             self._moved.add(room)
@@ -205,12 +207,7 @@ class Chat:
         with self._lock:
             if self._typing_rate.take(visitor.browser or visitor.address, self._now().now):
                 return
-            person = self._claim(visitor)
-            was = self._typing.pop(person.user_id, None) is not None
-            if is_typing:
-                self._typing[person.user_id] = (room, person.name, self._now().now + TYPING_S)
-            if was != is_typing:
-                self._tell_typing(room, person.user_id, person.name, is_typing)
+            self._types(self._claim(visitor), room if is_typing else None)
 
     def status(self, browser: str, room: str) -> dict[str, Any]:
         """Return what a page shows besides messages."""
@@ -238,6 +235,7 @@ class Chat:
         """Note that a message could not be sent for now."""
         with self._lock:
             self._conversation.not_sent(outgoing)
+            self._give_up_if_refused()
 
     def refuse(self, outgoing: Outgoing, detail: str) -> None:
         """Note that a message can never be sent."""
@@ -257,8 +255,7 @@ class Chat:
             if self._link.is_up:
                 self._conversation.cut()
             self._link = link
-            if link.is_refused:
-                self._tell(self._conversation.give_up(Sentence("refused", link.text, link.cure)))
+            self._give_up_if_refused()
             self._audience.tell(event("link", link.as_dict()))
             self._outgoing.notify_all()
 
@@ -279,8 +276,10 @@ class Chat:
         if self._ticker.is_alive():
             self._ticker.join(5)
         if self._history is not None:
-            self._save()
-            self._history.close()
+            try:
+                self._save()
+            finally:
+                self._history.close()
 
     def tick(self) -> None:
         """Do what is due."""
@@ -330,12 +329,16 @@ class Chat:
             raise TurnedAway(say("rate_limited", seconds=wait_s), 429, wait_s)
 
     def _ration(self, visitor: Visitor) -> None:
-        self._take(self._address_rate, visitor.address)
         self._take(self._browser_rate, visitor.browser or f"{visitor.address} {visitor.name}")
+        self._take(self._address_rate, visitor.address)
 
     def _check_link(self) -> None:
         if self._link.is_refused:
             raise TurnedAway(Sentence("refused", self._link.text, self._link.cure), 503)
+
+    def _give_up_if_refused(self) -> None:
+        if self._link.is_refused:
+            self._tell(self._conversation.give_up(Sentence("refused", self._link.text, self._link.cure)))
 
     def _check_queue(self, person: Person) -> None:
         limits, conversation = self.settings.limits, self._conversation
@@ -363,8 +366,20 @@ class Chat:
                     self._unsaved[change.id] = change
             else:
                 person = change.person
+                if person.user_id in self._audience.present:  # the page learns of it, and sends it from now on
+                    person.chosen_lang = person.lang
                 told = event("you", {"user_id": person.user_id, "lang": person.lang})
                 self._audience.tell(told, browser=person.browser)
+
+    def _types(self, person: Person, room: str | None) -> None:
+        before = self._typing.pop(person.user_id, None)
+        if before is not None and before[0] != room:
+            self._tell_typing(before[0], person.user_id, before[1], False)
+        if room is None:
+            return
+        self._typing[person.user_id] = (room, person.name, self._now().now + TYPING_S)
+        if before is None or before[0] != room:
+            self._tell_typing(room, person.user_id, person.name, True)
 
     def _tell_typing(self, room: str, user_id: str, name: str, is_typing: bool) -> None:
         self._audience.tell(event("typing", {"user_id": user_id, "username": name, "typing": is_typing}), room=room)
@@ -373,7 +388,7 @@ class Chat:
 
     def _restore(self, history: Keeper) -> None:
         rooms = self._conversation.rooms
-        rooms.restore(restored(stored) for stored in history.load(self.settings.limits.history))
+        rooms.restore(filter(None, map(_readable, history.load(self.settings.limits.history))))
         for message in list(rooms.all()):
             if message.state in (State.SENDING, State.SENT):
                 changed = rooms.change(message.id, state=State.FAILED, note=str(say("restarted")))
@@ -383,6 +398,21 @@ class Chat:
     def _save(self) -> None:
         with self._lock:
             unsaved, self._unsaved = self._unsaved, {}
-        if unsaved and self._history is not None:
+        if not unsaved or self._history is None:
+            return
+        try:
             self._history.save([message.stored() for message in unsaved.values()])
-            self._history.prune(self.settings.limits.history)
+        except Exception:
+            with self._lock:
+                kept = {number: line for number, line in unsaved.items() if self._conversation.rooms.get(number)}
+                self._unsaved = {**kept, **self._unsaved}
+            raise
+        self._history.prune(self.settings.limits.history)
+
+
+def _readable(stored: dict[str, Any]) -> ChatMessage | None:
+    try:
+        return restored(stored)
+    except (KeyError, TypeError, ValueError):
+        log.warning("a line of the history cannot be read and is left out")
+        return None

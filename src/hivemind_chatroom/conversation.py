@@ -133,17 +133,22 @@ class Conversation:
 
     def not_sent(self, outgoing: Outgoing) -> None:
         """It could not be sent now, and is the next again."""
-        outgoing.turn.is_sent = False
-        self._waiting.appendleft(outgoing.turn)
+        turn = outgoing.turn
+        if turn.is_open and not turn.replies:
+            turn.is_sent = False
+            self._waiting.appendleft(turn)
 
     def refused(self, outgoing: Outgoing, why: Sentence) -> Iterator[Change]:
         """It can never be sent."""
-        yield from self._end(outgoing.turn, State.FAILED, why)
+        if outgoing.turn.is_open and not outgoing.turn.replies:
+            yield from self._end(outgoing.turn, State.FAILED, why)
 
     def give_up(self, why: Sentence) -> Iterator[Change]:
         """Nothing that waits will be sent."""
         while self._waiting:
-            yield from self._end(self._waiting.popleft(), State.FAILED, why)
+            turn = self._waiting.popleft()
+            if turn.is_open:
+                yield from self._end(turn, State.FAILED, why)
 
     def cut(self) -> None:
         """The link was lost: answers to what was sent may be, too."""

@@ -25,6 +25,9 @@ OPEN_ENDPOINTS = frozenset({"healthz", "readyz"})
 """For whoever watches over the process, from wherever."""
 WITHOUT_SIGNING_IN = OPEN_ENDPOINTS | {"login", "static"}
 
+PAGES = frozenset({"index", "room"})
+"""What a person opens, and is sent to sign in from."""
+
 _POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -41,7 +44,7 @@ _EMBEDS = {"img-src": "'self' data: https:", "media-src": "https:", "frame-src":
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
@@ -121,7 +124,7 @@ class Gate:
             raise TurnedAway(Sentence(refused.code, refused.message, refused.cure), refused.status)
         if not self.has_password or request.endpoint in WITHOUT_SIGNING_IN or self.is_signed_in():
             return None
-        if request.method == "GET" and request.accept_mimetypes.accept_html:
+        if request.endpoint in PAGES:
             return redirect(url_for("login", next=request.path))
         raise TurnedAway(say("sign_in"), 401)
 

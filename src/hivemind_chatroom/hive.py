@@ -48,7 +48,7 @@ class Hive:
         client.run_in_thread()
 
     def use(self, client: Any) -> None:
-        """Take a client that somebody else connects: anything with ``on_mycroft`` and ``emit``."""
+        """Take a client that somebody else connects: anything with ``on_mycroft`` and ``emit_mycroft`` or ``emit``."""
         self._listen(client)
         event = getattr(client, "connected_event", None)
         if event is None or event.is_set():
@@ -76,7 +76,7 @@ class Hive:
     def _events(self) -> dict[str, Callable[..., None]]:
         return {
             "open": self._opened,
-            "close": self._lost,
+            "close": self._closed,
             "reconnecting": self._lost,
             "error": self._lost,
             "auth_rejected": self._refused,
@@ -89,7 +89,11 @@ class Hive:
         self._chat.set_link(LinkState("connected"))
 
     def _lost(self, *_: Any) -> None:
-        if self._stopping.is_set() or self._chat.link.is_refused or getattr(self._client, "connected", False):
+        if not getattr(self._client, "connected", False):
+            self._closed()
+
+    def _closed(self, *_: Any) -> None:
+        if self._stopping.is_set() or self._chat.link.is_refused:
             return
         problem = getattr(self._client, "problem", "")
         down = say("hub_down")
@@ -114,8 +118,9 @@ class Hive:
 
     def _send_all(self) -> None:
         while (outgoing := self._chat.next_outgoing()) is not None:
+            emit = getattr(self._client, "emit_mycroft", None) or self._client.emit
             try:
-                self._client.emit_mycroft(Message(*outgoing.as_bus_message(PLATFORM)))
+                emit(Message(*outgoing.as_bus_message(PLATFORM)))
             except HiveMindRefused as error:
                 self._chat.not_sent(outgoing)
                 self._refused(error)

@@ -114,7 +114,7 @@ _NAMES = frozenset(field.name for field in fields(ChatMessage))
 
 
 def restored(stored: Mapping[str, Any]) -> ChatMessage:
-    """Return the line that `stored` wrote. Raises ValueError, TypeError for something else."""
+    """Return the line that `stored` wrote. Raises KeyError, TypeError, ValueError for something else."""
     known = {key: value for key, value in stored.items() if key in _NAMES}
     media = known.get("media")
     changes = {

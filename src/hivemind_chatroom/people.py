@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from .names import name_key
+from .names import MAX_USER_NAME, name_key
 
 IDLE_S = 600.0
 """After which a person who is not here makes room for another, when there are too many."""
@@ -79,7 +79,7 @@ class People:
         wish = (browser, name_key(wanted))
         person = self._wishes.get(wish) or self._of(browser, wanted)
         if person is None:
-            person = self._new(browser, self._free_name(wanted, now), now, here)
+            person = self._new(browser, self._free_name(wanted, now, here), now, here)
             self._wishes[wish] = person
         person.seen = now
         return person
@@ -92,14 +92,15 @@ class People:
         found = self._by_name.get(name_key(name))
         return found if found is not None and found.browser == browser else None
 
-    def _free_name(self, wanted: str, now: float) -> str:
+    def _free_name(self, wanted: str, now: float, here: Collection[str]) -> str:
         name, number = wanted, 1
         while (holder := self._by_name.get(name_key(name))) is not None:
-            if now - holder.seen > self._held_s:
+            if now - holder.seen > self._held_s and holder.user_id not in here:
                 self._forget(holder)
                 break
             number += 1
-            name = f"{wanted} {number}"
+            numbered = f" {number}"
+            name = wanted[: MAX_USER_NAME - len(numbered)].rstrip() + numbered
         return name
 
     def _new(self, browser: str, name: str, now: float, here: Collection[str]) -> Person:

@@ -70,9 +70,9 @@ class Rooms:
     def restore(self, lines: Iterable[ChatMessage]) -> None:
         """Take in lines of an earlier run, oldest first; as many rooms as there may be."""
         for message in lines:
+            self._number = max(self._number, message.seq)
             if message.room not in self._rooms and len(self._rooms) >= self._most:
                 continue
-            self._number = max(self._number, message.seq)
             self._put(self._rooms.setdefault(message.room, Room(message.room, self._history)), message)
 
     def enter(self, name: str, now: float, in_use: Collection[str] = ()) -> Room:

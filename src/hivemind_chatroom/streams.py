@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-import queue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from .messages import ChatMessage
 
 MOST_WAITING = 512
 """Events that wait for one browser; beyond that its stream ends, and it asks for what it missed."""
+
+MOST_AT_ONCE = 16 * 1024
+"""Bytes after which no further event is sent along with those that waited before it."""
 
 MOST_NAMED = 100
 """People of a room who are listed."""
@@ -32,7 +35,7 @@ class Stream:
         self.username = username
         self.room = room
         self.is_over = False
-        self._waiting: queue.Queue[bytes | None] = queue.Queue()
+        self._waiting: SimpleQueue[bytes | None] = SimpleQueue()
 
     def put(self, told: bytes) -> None:
         """Let it be sent; never waits."""
@@ -41,7 +44,7 @@ class Stream:
         if self._waiting.qsize() >= MOST_WAITING:
             self.end()
         else:
-            self._waiting.put_nowait(told)
+            self._waiting.put(told)
 
     def end(self, last: bytes | None = None) -> None:
         """No more of it, but for one last word; does nothing the second time."""
@@ -49,15 +52,24 @@ class Stream:
             return
         self.is_over = True
         if last is not None:
-            self._waiting.put_nowait(last)
-        self._waiting.put_nowait(None)
+            self._waiting.put(last)
+        self._waiting.put(None)
 
     def next(self, timeout_s: float) -> bytes | None:
-        """Return what is next, nothing when it does not come in time, None at the end."""
+        """Return what is next, with what waits behind it; nothing when nothing comes in time, None at the end."""
+        told = b""
         try:
-            return self._waiting.get(timeout=timeout_s)
-        except queue.Empty:
-            return b""
+            one = self._waiting.get(timeout=timeout_s)
+            while one is not None:
+                told += one
+                if len(told) >= MOST_AT_ONCE:
+                    return told
+                one = self._waiting.get_nowait()
+        except Empty:
+            return told
+        if told:
+            self._waiting.put(None)
+        return told or None
 
 
 class Audience:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .people import Person
 
@@ -21,6 +21,7 @@ class Turn:
     person: Person
     room: str
     lang: str
+    text: str = field(repr=False)
     private: bool
     deadline: float
     """When it is over at the latest, in monotonic seconds."""
@@ -43,8 +44,9 @@ class Turns:
     def add(self, turn: Turn) -> None:
         """Note a question."""
         self._turns[turn.id] = turn
-        while len(self._turns) > REMEMBERED and not (oldest := next(iter(self._turns.values()))).is_open:
-            del self._turns[oldest.id]
+        closed = (number for number, each in self._turns.items() if not each.is_open)
+        if len(self._turns) > REMEMBERED and (oldest := next(closed, None)) is not None:
+            del self._turns[oldest]
 
     def get(self, number: int) -> Turn | None:
         """Return a question by its number."""
@@ -69,9 +71,9 @@ class Turns:
 
         It is named in the message; else it is the oldest open one of the same conversation, else the last one there.
         """
-        named = self._turns.get(number) if number is not None else None
-        if named is not None:
-            return named
+        if number is not None:
+            named = self._turns.get(number)
+            return named if named is not None and named.is_sent else None
         same = [turn for turn in self._turns.values() if turn.is_sent and turn.person.session_id == session_id]
         return next((turn for turn in same if turn.is_open), same[-1] if same else None)
 

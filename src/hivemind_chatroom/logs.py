@@ -1,0 +1,89 @@
+"""Where the log goes: a file of the user's own that does not grow for ever, or standard output.
+
+Below INFO the log names requests and addresses; no level ever shows what people wrote, a key or a password.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+STDOUT = "stdout"
+FILE_NAME = "flask-chat.log"
+FILE_BYTES = 5 * 1024 * 1024
+OLD_FILES = 3
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+OURS = ("hivemind_chatroom", "hivemind_bus_client")
+"""Who may say more than INFO: others write down what they send and receive, the access key among it."""
+
+Environ = dict[str, Any]
+Application = Callable[..., Iterable[bytes]]
+
+log = logging.getLogger(f"{__package__}.requests")
+
+
+class LogFileError(Exception):
+    """The log file cannot be written; the text says which and why."""
+
+
+class OneLine(logging.Formatter):
+    """Whatever a stranger put into a request stays within its line, and steers no terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return "".join(
+            char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+            for char in super().formatMessage(record)
+        )
+
+
+class PrivateFile(RotatingFileHandler):
+    """A log file that only its owner may read."""
+
+    def _open(self) -> TextIOWrapper:
+        descriptor = os.open(self.baseFilename, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+        if os.fstat(descriptor).st_mode & 0o077 and hasattr(os, "fchmod"):
+            os.fchmod(descriptor, 0o600)
+        return open(descriptor, "a", encoding="utf-8", errors="backslashreplace")
+
+
+def start(level: str, where: str | Path) -> None:
+    """Send the log of this process to ``stdout`` or into a folder. Raises LogFileError."""
+    handler = _handler(where)
+    handler.setFormatter(OneLine(FORMAT))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(max(logging.INFO, logging.getLevelName(level)))
+    for name in OURS:
+        logging.getLogger(name).setLevel(level)
+
+
+def _handler(where: str | Path) -> logging.Handler:
+    if str(where) == STDOUT:
+        return logging.StreamHandler(sys.stdout)
+    folder = Path(where)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return PrivateFile(folder / FILE_NAME, maxBytes=FILE_BYTES, backupCount=OLD_FILES)
+    except OSError as error:
+        raise LogFileError(f"The log {folder / FILE_NAME} cannot be written: {error}. See --log-path.") from None
+
+
+def requests_logged(app: Application) -> Application:
+    """Return the application with a line for each request, without query and body, at level DEBUG."""
+
+    def logged(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        def start(status: str, *rest: Any) -> Any:
+            address, method, path = (environ.get(key, "") for key in ("REMOTE_ADDR", "REQUEST_METHOD", "PATH_INFO"))
+            log.debug("%s %s %s %s", address, method, path, status.partition(" ")[0])
+            return start_response(status, *rest)
+
+        return app(environ, start)
+
+    return logged
