@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-SLOW := e2e or interop or packaging
+SLOW := browser or e2e or interop or ovos or packaging
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-e2e test-interop test-packaging check bench clean
+.PHONY: help run test test-unit test-browser test-e2e test-interop test-ovos test-packaging check bench clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -21,8 +21,8 @@ $(BIN)/python:
 		{ rm -rf $(VENV); echo "Could not make a virtual environment (on Debian: apt install python3-venv)."; exit 1; }
 
 $(VENV)/.installed-run: pyproject.toml | $(BIN)/python
-	@echo "Installing the hub and the satellite (first time only) ..."
-	@$(BIN)/python -m pip install --disable-pip-version-check -e '.[hub]'
+	@echo "Installing the hub, the satellite and the chatroom (first time only) ..."
+	@$(BIN)/python -m pip install --disable-pip-version-check -e '.[hub,chatroom]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
@@ -30,7 +30,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.installed-run
 
-run: $(VENV)/.installed-run ## Start a hub that answers; prints how to talk to it
+run: $(VENV)/.installed-run ## Start a hub that answers, and a chatroom; prints how to talk to it
 	@exec $(BIN)/hivemind-core listen --agent embedded --quick-start
 
 test: $(VENV)/.installed-dev ## Run every test, the slow suites too
@@ -41,11 +41,17 @@ test: $(VENV)/.installed-dev ## Run every test, the slow suites too
 test-unit: $(VENV)/.installed-dev ## Run the quick tests only
 	@$(PYTEST) -m 'not ($(SLOW))'
 
+test-browser: $(VENV)/.installed-dev ## The chatroom's page in a real browser (Debian: apt install chromium nginx-light)
+	@$(PYTEST) -m browser
+
 test-e2e: $(VENV)/.installed-dev ## Hub and satellites as separate processes
 	@$(PYTEST) -m e2e
 
 test-interop: $(VENV)/.installed-dev ## Released clients and hubs on the other side
 	@$(PYTEST) -m interop
+
+test-ovos: $(VENV)/.installed-dev ## A real Open Voice OS (Debian: apt install swig libfann-dev g++ python3-dev)
+	@$(PYTEST) -m ovos
 
 test-packaging: $(VENV)/.installed-dev ## Build and install the distributions
 	@$(PYTEST) -m packaging

@@ -31,6 +31,7 @@ REQUIRED = {
     "hivemind_core": {"hivemind-mesh[hub,ovos]"},
     "hivemind_flask_chatroom": {"hivemind-mesh[chatroom,ovos]"},
 }
+COMMANDS = ("hivemind-client", "hivemind-core", "hivemind-flask-chatroom")
 MOST_PACKAGES_OF_A_SATELLITE = 10
 INSTALLERS = {"pip", "setuptools", "wheel", "uv"}
 
@@ -142,7 +143,8 @@ def test_the_wheel_holds_every_module_and_its_data(built: Built) -> None:
     }
     assert inside == source
     assert {"hivemind_bus_client/py.typed", "hivemind_core/py.typed"} <= inside
-    assert any(path.endswith(".sql") for path in inside)
+    assert {"hivemind_chatroom/py.typed", "hivemind_chatroom/schema.sql"} <= inside
+    assert {"hivemind_chatroom/templates/room.html", "hivemind_chatroom/static/logo.png"} <= inside
 
 
 def test_the_sdist_builds_the_same_wheel(built: Built, tmp_path: Path) -> None:
@@ -178,7 +180,7 @@ def test_sdists_install(built: Built, tmp_path: Path, installer: str) -> None:
     ours = (f"{name} @ {built.sdist(name).as_uri()}" for name in ("hivemind_mesh", "hivemind_bus_client"))
     there = install(installer, tmp_path / "venv", *ours)
     assert "Usage:" in there.command("hivemind-client", "--help").stdout
-    there.command("python", "-c", "import hivemind_bus_client, hivemind_core, ovos_bus_client")
+    there.command("python", "-c", "import hivemind_bus_client, hivemind_chatroom, hivemind_core, ovos_bus_client")
 
 
 # --- installed by pip: a satellite --------------------------------------------------------------------------
@@ -190,7 +192,7 @@ def test_a_satellite_is_small(satellite: Environment) -> None:
     assert len(packages) <= MOST_PACKAGES_OF_A_SATELLITE, packages
 
 
-@pytest.mark.parametrize("command", ["hivemind-client", "hivemind-core"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_commands_explain_themselves_in_a_bare_install(satellite: Environment, command: str) -> None:
     assert "Usage:" in satellite.command(command, "--help").stdout
     assert re.search(r"\d+\.\d+\.\d+", satellite.command(command, "--version").stdout)
@@ -213,6 +215,14 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(
     done = satellite.command("hivemind-core", *argv, ok=False)
     assert done.returncode == 1
     assert "pip install 'hivemind-mesh[hub]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_chatroom_names_the_line_that_installs_what_it_lacks(satellite: Environment) -> None:
+    given = ["--key", "key", "--password", "password", "--hub-host", "ws://127.0.0.1"]
+    done = satellite.command("hivemind-flask-chatroom", *given, ok=False)
+    assert done.returncode == 1
+    assert "pip install 'hivemind-mesh[chatroom]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -244,3 +254,31 @@ def test_the_hub_can_be_managed_and_prints_what_to_run_next(everything: Environm
     added = everything.command("hivemind-core", "add-client", "--name", "kitchen").stdout
     assert "hivemind-client set-identity" in added
     assert "kitchen" in everything.command("hivemind-core", "list-clients").stdout
+
+
+def test_the_chatroom_says_what_to_run_first(everything: Environment) -> None:
+    done = everything.command("hivemind-flask-chatroom", ok=False)
+    assert done.returncode == 1
+    assert "`hivemind-core add-client`" in done.stderr
+    assert "`hivemind-client set-identity" in done.stderr
+
+
+def test_the_released_names_of_the_chatroom_serve_its_page(everything: Environment) -> None:
+    code = (
+        "from hivemind_chatroom.__main__ import MessageHandler, app, main, platform\n"
+        "from hivemind_chatroom.version import VERSION_ALPHA, VERSION_BUILD, VERSION_MAJOR, VERSION_MINOR\n"
+        "visitor = app.test_client()\n"
+        "for path in ('/chatroom/alice/kitchen/en', '/static/logo.png', '/messages'):\n"
+        "    assert visitor.get(path).status_code == 200, path\n"
+    )
+    everything.command("python", "-W", "error", "-c", code)
+
+
+def test_what_asks_for_the_released_chatroom_gets_ours(everything: Environment) -> None:
+    code = (
+        "from importlib.metadata import distribution, entry_points\n"
+        "assert distribution('hivemind-flask-chatroom').version.startswith('2.')\n"
+        "(entry,) = entry_points(group='console_scripts', name='hivemind-flask-chatroom')\n"
+        "assert callable(entry.load())\n"
+    )
+    everything.command("python", "-c", code)

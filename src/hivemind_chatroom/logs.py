@@ -14,12 +14,13 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
+from hivemind_bus_client.log_lines import AUTO, formatter
+
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 STDOUT = "stdout"
 FILE_NAME = "flask-chat.log"
 FILE_BYTES = 5 * 1024 * 1024
 OLD_FILES = 3
-FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 OURS = ("hivemind_chatroom", "hivemind_bus_client")
 """Who may say more than INFO: others write down what they send and receive, the access key among it."""
 
@@ -33,16 +34,6 @@ class LogFileError(Exception):
     """The log file cannot be written; the text says which and why."""
 
 
-class OneLine(logging.Formatter):
-    """Whatever a stranger put into a request stays within its line, and steers no terminal."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        return "".join(
-            char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-            for char in super().formatMessage(record)
-        )
-
-
 class PrivateFile(RotatingFileHandler):
     """A log file that only its owner may read."""
 
@@ -53,10 +44,10 @@ class PrivateFile(RotatingFileHandler):
         return open(descriptor, "a", encoding="utf-8", errors="backslashreplace")
 
 
-def start(level: str, where: str | Path) -> None:
-    """Send the log of this process to ``stdout`` or into a folder. Raises LogFileError."""
+def start(level: str, where: str | Path, form: str = AUTO) -> None:
+    """Send the log of this process to ``stdout`` or into a folder, in one of `FORMATS`. Raises LogFileError."""
     handler = _handler(where)
-    handler.setFormatter(OneLine(FORMAT))
+    handler.setFormatter(formatter(form, sys.stdout if str(where) == STDOUT else None))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(max(logging.INFO, logging.getLevelName(level)))

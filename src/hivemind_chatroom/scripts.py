@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 
 import click
 
+from hivemind_bus_client.log_lines import AUTO, FORMATS
+from hivemind_bus_client.sd_notify import Notifier
+
 from . import keyfile, logs, sockets
 from .access import refuse_address
 from .credentials import CredentialsError, Hub, make_client
@@ -36,6 +39,7 @@ class Options:
     port: int
     log_level: str
     log_path: str
+    log_format: str
     hub: Hub
     settings: Settings
     until_eof: bool = False
@@ -101,6 +105,12 @@ def _satellite(name: str) -> list[str]:
     help="How much to log; what people write is never logged.",
 )
 @click.option("--log-path", help='Log directory (default: <xdg_state>/hivemind), or "stdout" to log to the console.')
+@click.option(
+    "--log-format",
+    type=click.Choice(FORMATS, case_sensitive=False),
+    default=AUTO,
+    help="How its lines look (default: journal where systemd keeps the log, else plain).",
+)
 @click.option("--key", envvar=_satellite("KEY"), help="The hub's access key (default: identity).")
 @click.option("--password", envvar=_satellite("PASSWORD"), help="The password (default: identity).")
 @click.option(
@@ -191,7 +201,8 @@ def read(given: dict[str, Any]) -> Options:
         times=Times(answer=given["answer_timeout"]),
     )
     log_path = given["log_path"] or str(keyfile.state_dir())
-    return Options(given["host"], given["port"], given["log_level"], log_path, hub, settings, given["until_eof"])
+    logging = (given["log_level"], log_path, given["log_format"])
+    return Options(given["host"], given["port"], *logging, hub, settings, given["until_eof"])
 
 
 def _history_path(given: str | None) -> Path | None:
@@ -209,9 +220,11 @@ def run(options: Options) -> bool:
     from .chat import Chat
     from .hive import Hive
     from .server import Server, StopSignals, end_with_input, serve
+    from .supervision import Supervision
 
+    notifier = Notifier.from_environment()
     make_client(options.hub)  # its failures are the most likely ones: they come first
-    logs.start(options.log_level, options.log_path)
+    logs.start(options.log_level, options.log_path, options.log_format)
     settings = replace(options.settings, secret=keyfile.read_or_create(keyfile.default_path()))
     stop = StopSignals()
     stop.install()
@@ -223,7 +236,9 @@ def run(options: Options) -> bool:
         _say_where(options, server.port)
         if options.until_eof:
             end_with_input(stop)
-        return serve(server, chat, hive, stop)
+        supervision = Supervision(notifier, server, chat)
+        supervision.start()
+        return serve(server, chat, hive, stop, supervision.ending)
 
 
 def _say_where(options: Options, port: int) -> None:

@@ -101,6 +101,12 @@ class Server:
         """How many there are."""
         return len(self._server.active_channels)
 
+    def answers(self, timeout_s: float) -> bool:
+        """Tell whether its loop turns, which it has to show within ``timeout_s`` seconds."""
+        shown = threading.Event()
+        self._in_loop(shown.set)
+        return shown.wait(timeout_s if self._thread.is_alive() else 0)
+
     def start(self, ended: Callable[[], None] = lambda: None) -> None:
         """Serve; ``ended`` is called should it end by itself."""
         self._ended = ended
@@ -191,8 +197,8 @@ def end_with_input(stop: StopSignals) -> None:
     threading.Thread(target=read, name="chatroom-input", daemon=True).start()
 
 
-def serve(server: Server, chat: Room, hive: Link, stop: StopSignals) -> bool:
-    """Serve until told to stop, then end in order; tell whether it ended because it was told to.
+def serve(server: Server, chat: Room, hive: Link, stop: StopSignals, ending: Callable[[], None] = lambda: None) -> bool:
+    """Serve until told to stop, then call ``ending`` and end in order; tell whether it ended because it was told to.
 
     Browsers are served before the hub is reached. At the end nobody new comes in, the event streams say good-bye,
     requests are answered; then the link to the hub is closed.
@@ -202,6 +208,7 @@ def serve(server: Server, chat: Room, hive: Link, stop: StopSignals) -> bool:
     hive.start()
     stop.wait()
     log.info("shutting down")
+    ending()
     server.close()
     for part in (chat.stop, lambda: server.stop(DRAIN_S), lambda: hive.stop(HIVE_S)):
         try:

@@ -15,6 +15,7 @@ import click
 from .clients import Client
 from .config import Config, ConfigError, load_config
 from .database import ClientDatabase, open_database
+from .ownership import explained
 from .storage import Change, StorageError
 
 HUB_PACKAGES = frozenset({"aiohttp", "msgspec", "rich", "zxcvbn"})
@@ -61,7 +62,7 @@ class Commands(click.Group):
         except BrokenPipeError:
             raise
         except (StorageError, OSError) as error:
-            raise Failure(str(error)) from None
+            raise Failure(explained(error)) from None
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in HUB_PACKAGES:
                 raise

@@ -11,9 +11,12 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
+from hivemind_bus_client.sd_notify import Notifier
+
 from . import quick_start, upstream, whereabouts
 from .agents import Agent, create_agent
 from .binary import create_binary
+from .chatroom_process import ChatroomProcess
 from .config import Config, ConfigError
 from .config_values import Values
 from .database import open_database
@@ -22,8 +25,10 @@ from .hub_identity import identity_path, load_identity
 from .live_config import LiveConfig
 from .mailbox_service import open_mailbox
 from .own_address import Listener
+from .ownership import explained
 from .plugins import build_policies
 from .storage import StorageError
+from .supervision import Supervision
 from .transports import BindError, Transport
 from .transports.http import HTTPTransport
 from .transports.websocket import WebSocketTransport
@@ -130,6 +135,7 @@ def _listeners(config: Config) -> list[Listener]:
 
 
 async def _serve(config: Config, greet: bool) -> int:
+    notifier = Notifier.from_environment()
     service = build(config)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -140,14 +146,21 @@ async def _serve(config: Config, greet: bool) -> int:
     for transport in service.transports:
         log.info("listening on %s", transport.address)
     front = service.transports[0]
+    supervision = Supervision(service.hub, notifier, front.address)
     if isinstance(front, HTTPTransport):  # the WebSocket may be meant to be served, too, and its port in use
         config = replace(config, serves_websocket=False)
         service.hub.reconfigure(config)
+    room: ChatroomProcess | None = None
     if greet:
         quick_start.greet(service.hub, front.port)
+        room = await quick_start.open_chatroom(service.hub, front.port)
     whereabouts.announce(config, front.port)
+    supervision.start()
     await stop.wait()
+    supervision.stop()
     log.info("shutting down")
+    if room is not None:
+        await room.stop()
     whereabouts.withdraw()
     await service.stop()
     return EXIT_OK
@@ -168,7 +181,7 @@ def run(config: Config, quick_start: bool = False) -> int:
 
 
 def _failed(error: Exception, code: int) -> int:
-    print(f"Error: {error}", file=sys.stderr)
+    print(f"Error: {explained(error)}", file=sys.stderr)
     return code
 
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import click
 
+from hivemind_bus_client.log_lines import formatter
+
 from .config import WEBSOCKET_MODULE, check_transports, warnings
 from .console import configuration, masked
-from .environment import LOG_LEVELS
+from .environment import LOG_FORMATS, LOG_LEVELS
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +34,15 @@ CONFIG_OPTION: dict[str, Any] = {
 @click.option("--ssl/--no-ssl", default=None, help="Serve TLS (wss://), with a certificate made on demand, or not.")
 @click.option("--config", "own_config", **CONFIG_OPTION)
 @click.option("--agent", help="Agent to use instead of the configured one: auto, embedded, builtin, ...")
-@click.option("--quick-start", is_flag=True, help="Make a first client and print how to join it.")
+@click.option(
+    "--quick-start", is_flag=True, help="Make a first client, print how to join it, and open a chatroom for browsers."
+)
 @click.option("--log-level", type=click.Choice(LOG_LEVELS, case_sensitive=False), help="How much to log.")
+@click.option(
+    "--log-format",
+    type=click.Choice(LOG_FORMATS, case_sensitive=False),
+    help="How its lines look (default: journal where systemd keeps the log, else plain).",
+)
 def listen(own_config: Path | None, quick_start: bool, **given: Any) -> None:
     """Run the hub until it is told to stop.
 
@@ -43,9 +52,9 @@ def listen(own_config: Path | None, quick_start: bool, **given: Any) -> None:
         click.get_current_context().find_root().params["config_file"] = own_config
     config = configuration(**_overrides(**given))
     check_transports(config)
-    logging.basicConfig(
-        level=config.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(config.log_format, sys.stderr))
+    logging.basicConfig(level=config.log_level, handlers=[handler])
     for warning in warnings(config):
         log.warning("%s", warning)
     from . import service
@@ -53,12 +62,13 @@ def listen(own_config: Path | None, quick_start: bool, **given: Any) -> None:
     raise SystemExit(service.run(config, quick_start=quick_start))
 
 
-def _overrides(agent: str | None, log_level: str | None, **websocket: Any) -> dict[str, Any]:
+def _overrides(agent: str | None, log_level: str | None, log_format: str | None, **websocket: Any) -> dict[str, Any]:
     """Return what the command line says as a part of server.json."""
     listening = {key: value for key, value in websocket.items() if value is not None}
     overrides: dict[str, Any] = {"network_protocol": {WEBSOCKET_MODULE: listening}} if listening else {}
     overrides |= {"agent_protocol": {"module": agent}} if agent else {}
-    return overrides | ({"log_level": log_level} if log_level else {})
+    logs = {"log_level": log_level, "log_format": log_format}
+    return overrides | {key: value for key, value in logs.items() if value}
 
 
 @click.command("print-config")

@@ -334,7 +334,8 @@ async def test_a_real_client_carries_several_people(joined: Joined) -> None:
         assert joined.answers(number) == [f"@{name} - you said I am {name}"]
         assert joined.lines()[number].state == "answered"
     assert joined.hub.peers[0].useragent == PLATFORM
-    contexts = [message.body["context"] for message in joined.hub.received]
+    said = [message.body for message in joined.hub.received if message.body["type"] == "recognizer_loop:utterance"]
+    contexts = [message["context"] for message in said]
     assert [context["user"] for context in contexts] == ["alice", "bob"]
     assert len({context["session"]["session_id"] for context in contexts}) == 2
     assert [context["session"]["site_id"] for context in contexts] == ["flask", "flask"]

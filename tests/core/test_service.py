@@ -129,6 +129,7 @@ def test_where_the_websocket_cannot_listen_satellites_are_told_of_http(
     told = []
     monkeypatch.setattr(service.whereabouts, "announce", lambda config, port: told.append((config.front.scheme, port)))
     monkeypatch.setattr(asyncio.Event, "wait", lambda self: asyncio.sleep(0))
+    monkeypatch.setattr(service.quick_start.chatroom_process, "is_installed", lambda: False)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         config = load_config(configured(tmp_path / "server.json", network_protocol=both(port)))

@@ -120,8 +120,8 @@ function wordsOf(message) {
   const to = `@${message.to} - `;
   const addressed = message.to !== "" && message.message.startsWith(to);
   const rest = addressed ? message.message.slice(to.length) : message.message;
-  const words = hasCardText(message) ? [] : textNodes(rest);
-  return addressed ? [element("span", "mention", `@${message.to}`), " - ", ...words] : words;
+  const words = hasCardText(message) ? [] : [addressed ? " - " : "", ...textNodes(rest)];
+  return addressed ? [element("span", "mention", `@${message.to}`), ...words] : words;
 }
 
 function hasCardText({ media }) {

@@ -1,0 +1,84 @@
+"""Whose the hub's folders are: the line to run where they are somebody else's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hivemind_core.config import config_dir, data_dir
+from hivemind_core.ownership import explained
+
+ERROR = PermissionError(13, "Permission denied")
+
+
+@pytest.fixture
+def foreign(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
+    """Paths that belong to nobody we are and cannot be written, whatever account runs the tests."""
+    paths: set[Path] = set()
+    access = os.access
+    own = os.geteuid()
+    monkeypatch.setattr(os, "access", lambda path, mode: path not in paths and access(path, mode))
+    monkeypatch.setattr(os, "geteuid", lambda: own + 1000)
+    monkeypatch.setattr(os, "getegid", lambda: own + 1001)
+    return paths
+
+
+@pytest.fixture
+def folders() -> tuple[Path, Path]:
+    made = config_dir() / "hivemind-core", data_dir() / "hivemind-core"
+    for folder in made:
+        folder.mkdir(parents=True)
+    return made
+
+
+def lines() -> list[str]:
+    first, *rest = explained(ERROR).splitlines()
+    assert first == "[Errno 13] Permission denied"
+    return rest
+
+
+def test_where_nothing_is_foreign_the_error_says_all(folders: tuple[Path, Path], foreign: set[Path]) -> None:
+    assert lines() == []
+
+
+def test_a_foreign_folder_is_named_with_its_cure(folders: tuple[Path, Path], foreign: set[Path]) -> None:
+    foreign.update(folders)
+    owner, us = folders[0].stat().st_uid, f"{os.geteuid()}:{os.getegid()}"
+    assert lines() == [
+        f"{folder} belongs to uid {owner}, and this runs as uid {os.geteuid()}. Run: sudo chown -R {us} {folder}"
+        for folder in folders
+    ]
+
+
+def test_in_a_container_the_folder_of_the_host_is_named(
+    folders: tuple[Path, Path], foreign: set[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HIVEMIND_SHARE_FOLDER", "/srv/hive mind/share")
+    foreign.add(folders[1])
+    (line,) = lines()
+    assert line.endswith(f". Run on the host: sudo chown -R {os.geteuid()}:{os.getegid()} '/srv/hive mind/share'")
+
+
+def test_a_folder_not_made_yet_is_looked_for_above(foreign: set[Path]) -> None:
+    config_dir().mkdir(parents=True, exist_ok=True)
+    foreign.add(config_dir())
+    assert lines()[0].startswith(f"{config_dir()} belongs to uid ")
+
+
+def test_a_foreign_file_in_a_folder_of_ours_is_found(folders: tuple[Path, Path], foreign: set[Path]) -> None:
+    database = folders[1] / "clients.db"
+    database.touch()
+    foreign.add(database)
+    (line,) = lines()
+    assert line.startswith(f"{database} belongs to uid ")
+
+
+def test_what_is_ours_and_read_only_needs_another_cure(
+    folders: tuple[Path, Path], foreign: set[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign.update(folders)
+    owner = folders[0].stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner)
+    assert lines() == []
