@@ -1,11 +1,12 @@
-"""`python -m bench`: our hub and the released one, side by side, in one run."""
+"""`python -m bench`: our hub and the released one, side by side, in one run; with `chatroom`: the two chatrooms."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
@@ -13,16 +14,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from helpers.processes import Children
 
-from . import ROOT, subjects
-from .measure import Load, Round, measure_all
+from . import chatroom, subjects
+from .measure import FIGURES, Load, Round, measure_all
 from .process import machine, raise_file_limit
-from .report import Run, missed, save, table
+from .report import Run, finish
 from .satellites import Keyring
 
 NAMES = ("released-hub", "ours")
 
 
-def options() -> argparse.Namespace:
+def options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", choices=NAMES, help="measure only one of the two")
     parser.add_argument("--rounds", type=int, default=3, help="fresh processes of each hub (default 3)")
@@ -31,7 +32,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--round-trips", type=int, default=2000, help="utterances of a measurement (default 2000)")
     parser.add_argument("--json", type=Path, help="where the figures go (default bench/results/<time>.json)")
     parser.add_argument("--check", action="store_true", help="exit 1 if a goal is missed")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def new_keyring() -> Keyring:
@@ -48,20 +49,23 @@ def rounds_of(names: tuple[str, ...], load: Load, rounds: int) -> dict[str, list
         return asyncio.run(measure_all(measured, new_keyring(), load, rounds))
 
 
-def main() -> int:
-    chosen = options()
+def measure_hubs(arguments: Sequence[str]) -> int:
+    chosen = options(arguments)
     raise_file_limit()
     names = (chosen.only,) if chosen.only else NAMES
     load = Load(chosen.satellites, chosen.talking, chosen.round_trips)
     facts = machine()
     results = rounds_of(names, load, chosen.rounds)
-    run = Run(facts, {name: subjects.version(name) for name in names}, load, results)
-    path = chosen.json or ROOT / "bench" / "results" / time.strftime("%Y-%m-%dT%H%M%S.json")
-    save(run, path)
-    print(table(run))
-    print(f"\nfigures: {path}")
-    return 1 if chosen.check and missed(run) else 0
+    run = Run(facts, {name: subjects.version(name) for name in names}, load, results, FIGURES)
+    return finish(run, chosen.json, chosen.check)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure what the first argument names, the hub if it names nothing."""
+    if arguments[:1] == ["chatroom"]:
+        return chatroom.main(arguments[1:])
+    return measure_hubs(arguments)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

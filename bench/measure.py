@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .process import cpu_s, memory
+from .report import Figure
 from .satellites import Keyring, RoundTrip, Satellite, close_all, converse, open_all
 from .subjects import Subject
 
@@ -29,6 +30,9 @@ class Load:
     round_trips: int
     """Utterances of one measurement of processor time."""
 
+    def __str__(self) -> str:
+        return f"{self.round_trips} round trips by {self.talking} satellites, {self.satellites} idle"
+
 
 @dataclass(frozen=True)
 class Round:
@@ -44,6 +48,20 @@ class Round:
     reconnect_cpu_us: float
     start_s: float
     base_rss_mb: float
+
+
+FIGURES = (
+    Figure("cpu_us", "processor time of a round trip, µs", ratio=5),
+    Figure("cpu_crowded_us", "the same with the idle ones connected, µs"),
+    Figure("p50_ms", "lone satellite, p50 of a round trip, ms", most=3),
+    Figure("p50_speak_ms", "lone satellite, p50 until `speak`, ms"),
+    Figure("idle_rss_kb", "idle satellite, resident kB", most=30),
+    Figure("idle_pss_kb", "idle satellite, proportional kB"),
+    Figure("idle_anonymous_kb", "idle satellite, anonymous kB"),
+    Figure("reconnect_cpu_us", "reconnect with known keys, µs of processor"),
+    Figure("start_s", "start to accepting, s"),
+    Figure("base_rss_mb", "hub before the idle ones, resident MB"),
+)
 
 
 async def meet(subject: Subject, keyring: Keyring) -> None:

@@ -34,6 +34,11 @@ def memory(pid: int) -> Memory:
     return Memory(values["Rss"], values["Pss"], values["Anonymous"])
 
 
+def threads(pid: int) -> int:
+    """Threads of a process."""
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
 def raise_file_limit() -> None:
     """Let this process and its children hold as many sockets as the system lets them."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .measure import Load, Round
+from . import ROOT
+
+OURS = "ours"
 
 
 @dataclass(frozen=True)
@@ -21,21 +24,7 @@ class Figure:
     most: float | None = None
     """What ours may be at most."""
     ratio: float | None = None
-    """How many times less than the released hub's it is to be."""
-
-
-FIGURES = (
-    Figure("cpu_us", "processor time of a round trip, µs", ratio=5),
-    Figure("cpu_crowded_us", "the same with the idle ones connected, µs"),
-    Figure("p50_ms", "lone satellite, p50 of a round trip, ms", most=3),
-    Figure("p50_speak_ms", "lone satellite, p50 until `speak`, ms"),
-    Figure("idle_rss_kb", "idle satellite, resident kB", most=30),
-    Figure("idle_pss_kb", "idle satellite, proportional kB"),
-    Figure("idle_anonymous_kb", "idle satellite, anonymous kB"),
-    Figure("reconnect_cpu_us", "reconnect with known keys, µs of processor"),
-    Figure("start_s", "start to accepting, s"),
-    Figure("base_rss_mb", "hub before the idle ones, resident MB"),
-)
+    """How many times less than the released one's it is to be."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +33,11 @@ class Run:
 
     machine: Mapping[str, str]
     versions: Mapping[str, str]
-    load: Load
-    rounds: Mapping[str, Sequence[Round]]
+    load: Any
+    """A dataclass; as text it says what everything was put under."""
+    rounds: Mapping[str, Sequence[Any]]
+    """Subject -> dataclasses with a field for each figure."""
+    figures: Sequence[Figure]
 
     def values(self, subject: str, field: str) -> list[float]:
         return [asdict(one)[field] for one in self.rounds[subject]]
@@ -54,19 +46,20 @@ class Run:
         return statistics.median(self.values(subject, field))
 
     def ratio(self, field: str) -> float | None:
-        """The released hub's median over ours, where both were measured."""
-        if len(self.rounds) < 2:
+        """The released one's median over ours, where both were measured."""
+        others = [subject for subject in self.rounds if subject != OURS]
+        if OURS not in self.rounds or not others:
             return None
-        ours, theirs = self.median("ours", field), self.median("released-hub", field)
+        ours, theirs = self.median(OURS, field), self.median(others[0], field)
         return theirs / ours if ours > 0 else None
 
 
 def verdict(run: Run, figure: Figure) -> str:
     """`met`, `MISSED` or nothing where there is no goal or ours was not measured."""
-    if "ours" not in run.rounds:
+    if OURS not in run.rounds:
         return ""
     if figure.most is not None:
-        return "met" if run.median("ours", figure.field) <= figure.most else "MISSED"
+        return "met" if run.median(OURS, figure.field) <= figure.most else "MISSED"
     ratio = run.ratio(figure.field)
     if figure.ratio is not None and ratio is not None:
         return "met" if ratio >= figure.ratio else "MISSED"
@@ -83,13 +76,12 @@ def table(run: Run) -> str:
     """Medians with the least and the most of the rounds, ratios, goals."""
     subjects = list(run.rounds)
     head = ["", *subjects, "ratio", "goal", ""]
-    rows = [head] + [line(run, subjects, figure) for figure in FIGURES]
+    rows = [head] + [line(run, subjects, figure) for figure in run.figures]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     facts = [f"{name}: {value}" for name, value in {**run.machine, **run.versions}.items()]
-    load = f"{run.load.round_trips} round trips by {run.load.talking} satellites, {run.load.satellites} idle"
     rounds = f"{len(next(iter(run.rounds.values())))} rounds, median (least-most)"
-    return "\n".join([*facts, f"load: {load}; {rounds}", "", *text])
+    return "\n".join([*facts, f"load: {run.load}; {rounds}", "", *text])
 
 
 def line(run: Run, subjects: Sequence[str], figure: Figure) -> list[str]:
@@ -112,21 +104,30 @@ def cell(values: Sequence[float]) -> str:
 
 def missed(run: Run) -> list[str]:
     """The titles of the goals that ours did not meet."""
-    return [figure.title for figure in FIGURES if verdict(run, figure) == "MISSED"]
+    return [figure.title for figure in run.figures if verdict(run, figure) == "MISSED"]
 
 
 def save(run: Run, path: Path) -> None:
     """Write everything as JSON."""
     medians = {
-        subject: {figure.field: run.median(subject, figure.field) for figure in FIGURES} for subject in run.rounds
+        subject: {figure.field: run.median(subject, figure.field) for figure in run.figures} for subject in run.rounds
     }
     document: dict[str, Any] = {
         "machine": dict(run.machine),
         "versions": dict(run.versions),
         "load": asdict(run.load),
         "medians": medians,
-        "ratios": {figure.field: run.ratio(figure.field) for figure in FIGURES},
+        "ratios": {figure.field: run.ratio(figure.field) for figure in run.figures},
         "rounds": {subject: [asdict(one) for one in rounds] for subject, rounds in run.rounds.items()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+
+
+def finish(run: Run, path: Path | None, check: bool) -> int:
+    """Write the figures to a file and print the table; the exit status: 1 where goals are to be met and one is not."""
+    path = path or ROOT / "bench" / "results" / time.strftime("%Y-%m-%dT%H%M%S.json")
+    save(run, path)
+    print(table(run))
+    print(f"\nfigures: {path}")
+    return 1 if check and missed(run) else 0

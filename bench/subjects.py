@@ -85,6 +85,11 @@ def version(name: str) -> str:
     if name == RELEASED:
         found = re.search(r"^hivemind-core==(.*)$", (PINS / f"{RELEASED}.txt").read_text(), re.MULTILINE)
         return found.group(1) if found else "?"
+    return f"{__version__}, commit {commit()}"
+
+
+def commit() -> str:
+    """The commit that is checked out here."""
     argv = ["git", "describe", "--always", "--dirty"]
     done = subprocess.run(argv, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return f"{__version__}, commit {done.stdout.strip() or 'none'}"
+    return done.stdout.strip() or "none"

@@ -27,6 +27,8 @@ WIDEST = 12
 """Bytes of a character, as forms and JSON may write it."""
 ON_PAGE = 50
 """Messages that the page comes with; the rest it asks for."""
+MOST_LISTED = 5000
+"""Messages in one answer, the newest."""
 LOOK_S = 3.0
 """How often a silent stream looks whether its browser is still there."""
 RETRY = b"retry: 3000\n\n"
@@ -160,7 +162,7 @@ class Routes:
         """The lines that the visitor may see."""
         room = request.args.get("room")
         found = self._chat.messages(
-            self._browser, room_name(room) if room else None, _number("since", 0), _number("limit", 1_000_000)
+            self._browser, room_name(room) if room else None, _number("since", 0), min(_number("limit", MOST_LISTED), MOST_LISTED)
         )
         response = jsonify([message.as_dict() for message in found])
         response.add_etag(weak=True)

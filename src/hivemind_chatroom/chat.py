@@ -19,7 +19,7 @@ from .messages import ChatMessage, State, restored
 from .names import Unfit, message_text
 from .people import Person, TooManyPeople
 from .rates import Buckets
-from .rooms import TooManyRooms
+from .rooms import IDLE_S, TooManyRooms
 from .sentences import Sentence, say
 from .settings import Settings
 from .streams import Audience, Stream, event
@@ -33,6 +33,8 @@ ADDRESS_RATE = 20
 """Times what one browser may send, one address may."""
 ARRIVALS = 200
 """New names that one address may bring at once; one a second after that."""
+FEW_ROOMS = 10
+"""New rooms that one address may make at once in any case; half of all there may be, if that is more."""
 SCRIPT = ""
 """The browser of those who carry no cookie."""
 
@@ -115,6 +117,8 @@ class Chat:
         self._address_rate = Buckets(rate * ADDRESS_RATE, burst * ADDRESS_RATE)
         self._typing_rate = Buckets(2.0, 10.0)
         self._arrivals = Buckets(1.0, ARRIVALS)
+        new_rooms = max(FEW_ROOMS, limits.rooms / 2)
+        self._new_rooms = Buckets(new_rooms / IDLE_S, new_rooms)
         self._typing: dict[str, tuple[str, str, float]] = {}
         self._moved: set[str] = set()
         self._link = LinkState("connecting", say("hub_connecting").text, say("hub_connecting").cure)
@@ -152,6 +156,7 @@ class Chat:
         with self._lock:
             self._ration(visitor)
             self._check_link()
+            self._check_room(visitor, room)
             person = self._claim(visitor)
             self._check_queue(person)
             person.speaks(lang)
@@ -333,12 +338,18 @@ class Chat:
         self._take(self._address_rate, visitor.address)
 
     def _check_link(self) -> None:
+        if self._stopping.is_set():
+            raise TurnedAway(say("stopping"), 503, 10)
         if self._link.is_refused:
             raise TurnedAway(Sentence("refused", self._link.text, self._link.cure), 503)
 
     def _give_up_if_refused(self) -> None:
         if self._link.is_refused:
             self._tell(self._conversation.give_up(Sentence("refused", self._link.text, self._link.cure)))
+
+    def _check_room(self, visitor: Visitor, room: str) -> None:
+        if room not in self._conversation.rooms.names():
+            self._take(self._new_rooms, visitor.address)
 
     def _check_queue(self, person: Person) -> None:
         limits, conversation = self.settings.limits, self._conversation

@@ -19,6 +19,8 @@ from .sentences import Sentence, say
 from .settings import Settings
 from .turns import Turn, Turns
 
+NOBODYS_SESSIONS = ("", "default")
+"""Sessions that say nothing of who is meant."""
 UTTERANCES = ("recognizer_loop:utterance", "ovos.utterance.handle")
 
 
@@ -249,14 +251,15 @@ class Conversation:
 
         What is for somebody who is not here, and may be for nobody else's eyes, is said nowhere.
         """
-        person = self.people.of_session(incoming.session_id) or (
-            self.people.named(incoming.user) if incoming.user else None
-        )
-        known = self.rooms.names()
+        names_only = bool(incoming.user) and incoming.turn is None and incoming.session_id in NOBODYS_SESSIONS
+        person = self.people.of_session(incoming.session_id)
+        if person is None and names_only:
+            person = self.people.named(incoming.user)
         if person is not None:
             return [(person.room or self._settings.site_id, person)]
-        if incoming.turn is not None or (incoming.user and self._settings.always_private):
+        if incoming.turn is not None or (incoming.user and (not names_only or self._settings.always_private)):
             return []
+        known = self.rooms.names()
         if incoming.site_id in known:
             return [(incoming.site_id, None)]
         return [(room, None) for room in known or [self._settings.site_id]]

@@ -101,6 +101,8 @@ class Hive:
         if link != self._chat.link:
             log.warning("no link to the hub: %s", problem or down.text)
         self._chat.set_link(link)
+        if getattr(self._client, "connected", False):  # it came back meanwhile, and may have said so already
+            self._opened()
 
     def _refused(self, reason: Any = "") -> None:
         refusal = getattr(reason, "refusal", None)

@@ -52,6 +52,11 @@ _ROWS = (
         "Send it again when the hub is connected.",
     ),
     Sentence(
+        "stopping",
+        "This message was not taken: the chatroom is about to stop.",
+        "Send it again when it is back.",
+    ),
+    Sentence(
         "not_sent",
         "This message could not be sent{detail}.",
         "Send it again; if that does not help see the log of the chatroom.",
