@@ -161,9 +161,8 @@ class Routes:
     def messages(self) -> AnyResponse:
         """The lines that the visitor may see."""
         room = request.args.get("room")
-        found = self._chat.messages(
-            self._browser, room_name(room) if room else None, _number("since", 0), min(_number("limit", MOST_LISTED), MOST_LISTED)
-        )
+        limit = min(_number("limit", MOST_LISTED), MOST_LISTED)
+        found = self._chat.messages(self._browser, room_name(room) if room else None, _number("since", 0), limit)
         response = jsonify([message.as_dict() for message in found])
         response.add_etag(weak=True)
         response.headers["Cache-Control"] = "no-cache, private"

@@ -49,6 +49,11 @@ class Media:
     uri: str = ""
     image: str = ""
 
+    @property
+    def characters(self) -> int:
+        """How long it is, all in all."""
+        return len(self.title) + len(self.artist) + len(self.uri) + len(self.image)
+
     def __str__(self) -> str:
         named = " - ".join(part for part in (self.artist, self.title) if part)
         return "\n".join(part for part in (named, self.uri) if part)
@@ -91,6 +96,11 @@ class ChatMessage(Draft):
     """The number of its last change, its making included."""
 
     @property
+    def characters(self) -> int:
+        """How long it is, all in all."""
+        return len(self.text) + len(self.note) + (self.media.characters if self.media is not None else 0)
+
+    @property
     def message(self) -> str:
         """The text as the released chatroom words it."""
         return f"@{self.to} - {self.text}" if self.to and self.role is Role.ASSISTANT else self.text
@@ -107,10 +117,12 @@ class ChatMessage(Draft):
 
     def stored(self) -> dict[str, Any]:
         """Return all of it, ready for JSON."""
-        return {key: value.value if isinstance(value, Enum) else value for key, value in asdict(self).items()}
+        found = {name: getattr(self, name) for name in _NAMES}  # `asdict` copies, which takes ten times as long
+        found = {name: value.value if isinstance(value, Enum) else value for name, value in found.items()}
+        return {**found, "media": None if self.media is None else asdict(self.media)}
 
 
-_NAMES = frozenset(field.name for field in fields(ChatMessage))
+_NAMES = tuple(field.name for field in fields(ChatMessage))
 
 
 def restored(stored: Mapping[str, Any]) -> ChatMessage:

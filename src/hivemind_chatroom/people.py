@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ IDLE_S = 600.0
 """After which a person who is not here makes room for another, when there are too many."""
 NAMES_EACH = 16
 """Names that one browser may hold."""
+SHARE = 4
+"""One address may hold this part of all names; once there are no more, who has more than that makes room."""
 
 _NOT_KEPT = frozenset(
     {"session_id", "site_id", "pipeline", "location", "is_speaking", "is_recording"}
@@ -37,6 +40,8 @@ class Person:
     """Last sign, in monotonic seconds."""
     room: str = ""
     """Where that was."""
+    address: str = field(default="", repr=False)
+    """Where it came from."""
     lang: str = ""
     """The language spoken with the assistant."""
     chosen_lang: str = ""
@@ -71,17 +76,19 @@ class People:
         self._by_session: dict[str, Person] = {}
         self._wishes: dict[tuple[str, str], Person] = {}
 
-    def claim(self, browser: str, wanted: str, now: float, here: Collection[str] = ()) -> Person:
+    def claim(self, browser: str, wanted: str, now: float, here: Collection[str] = (), address: str = "") -> Person:
         """Return the person that a browser is under a name, which others hold or not: then it gets a number.
 
-        ``here`` are the user ids of those who are looking at a room. Raises TooManyPeople.
+        ``here`` are the user ids of those who are looking at a room, ``address`` is where the browser is. Raises
+        TooManyPeople.
         """
         wish = (browser, name_key(wanted))
         person = self._wishes.get(wish) or self._of(browser, wanted)
         if person is None:
-            person = self._new(browser, self._free_name(wanted, now, here), now, here)
+            self._make_way(browser, now, here, address)
+            person = self._new(browser, self._free_name(wanted, now, here))
             self._wishes[wish] = person
-        person.seen = now
+        person.seen, person.address = now, address
         return person
 
     def knows(self, browser: str, name: str) -> bool:
@@ -103,8 +110,7 @@ class People:
             name = wanted[: MAX_USER_NAME - len(numbered)].rstrip() + numbered
         return name
 
-    def _new(self, browser: str, name: str, now: float, here: Collection[str]) -> Person:
-        self._make_way(browser, now, here)
+    def _new(self, browser: str, name: str) -> Person:
         key = name_key(name)
         person = Person(browser, name, self._digest("user", browser, key)[:16], self._digest("session", browser, key))
         self._by_name[key] = self._by_session[person.session_id] = person
@@ -113,16 +119,29 @@ class People:
     def _digest(self, *parts: str) -> str:
         return hmac.new(self._secret, "\0".join(parts).encode(), "sha256").hexdigest()[:32]
 
-    def _make_way(self, browser: str, now: float, here: Collection[str]) -> None:
+    def _make_way(self, browser: str, now: float, here: Collection[str], address: str) -> None:
         own = [person for person in self._by_name.values() if person.browser == browser] if browser else []
         if len(own) >= NAMES_EACH:
             self._forget(min(own, key=lambda person: person.seen))
         if len(self._by_name) < self._most:
             return
-        away = [p for p in self._by_name.values() if p.user_id not in here and now - p.seen > IDLE_S]
-        if not away:
+        leaving = min(self._dispensable(now, here, address), key=lambda person: person.seen, default=None)
+        if leaving is None:
             raise TooManyPeople
-        self._forget(min(away, key=lambda person: person.seen))
+        self._forget(leaving)
+
+    def _dispensable(self, now: float, here: Collection[str], address: str) -> list[Person]:
+        """Those away, of whom one may go. An address with more than its share has to choose among its own, and gives
+        way to others even for somebody who was here a moment ago: names cost nothing.
+        """
+        absent = [person for person in self._by_name.values() if person.user_id not in here]
+        held = Counter(person.address for person in self._by_name.values())
+        share = max(1, self._most // SHARE)
+        away = [p for p in absent if now - p.seen > IDLE_S and (held[address] <= share or p.address == address)]
+        [(greedy, number)] = held.most_common(1)
+        if away or number <= max(share, held[address] + 1):
+            return away
+        return [person for person in absent if person.address == greedy]
 
     def _forget(self, person: Person) -> None:
         del self._by_name[name_key(person.name)]

@@ -202,6 +202,16 @@ def test_so_many_rooms(clock: Clock) -> None:
     post(chat, "bob", room="kitchen")
 
 
+def test_one_address_makes_half_of_the_rooms_at_most(clock: Clock) -> None:
+    chat = chatroom(clock, rooms=40, waiting=1000, waiting_each=1000, **MUCH)
+    for number in range(20):
+        post(chat, "alice", room=f"room {number}")
+    assert refusal(post, chat, "alice", room="one more").status == 429
+    post(chat, "alice", room="room 3")
+    post(chat, "bob", room="one more", address="192.168.1.3")
+    post(chat, "alice", room="one more")
+
+
 def test_so_many_people_and_those_who_look_on_stay(clock: Clock) -> None:
     chat = chatroom(clock, users=2)
     chat.listen(visitor("alice"), "flask", 0)
@@ -552,6 +562,13 @@ def test_at_the_end_streams_are_told_and_no_new_ones_begin(clock: Clock) -> None
     chat.stop()
     assert [name for name, _, _ in told(stream)][-2:] == ["bye", "end"]
     assert refusal(chat.listen, visitor("bob"), "flask", 0).status == 503
+
+
+def test_what_can_no_longer_be_kept_is_not_accepted(clock: Clock) -> None:
+    chat = chatroom(clock, MemoryKeeper())
+    chat.stop()
+    turned = refusal(post, chat, "alice")
+    assert (turned.code, turned.status) == ("stopping", 503)
 
 
 def test_time_passes_by_itself(clock: Clock) -> None:

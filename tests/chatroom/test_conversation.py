@@ -509,6 +509,27 @@ def test_what_names_a_person_is_announced_where_they_are() -> None:
         assert (line.room, line.to, line.kind, line.reply_to) == ("kitchen", "alice", Kind.ANNOUNCEMENT, None)
 
 
+@pytest.mark.parametrize("given", [{"turn": 5}, {"session_id": "of somebody else before"}])
+def test_a_name_alone_does_not_decide_where_more_is_known(given: dict[str, Any]) -> None:
+    talk = Talk()
+    talk.ask("alice", room="kitchen")
+    assert talk.hear(Spoken("for an earlier alice", "", user="alice", **given)) == []
+
+
+@pytest.mark.parametrize("session_id", ["", "default"])
+def test_a_name_alone_is_enough_where_nothing_else_is_known(session_id: str) -> None:
+    talk = Talk()
+    talk.ask("alice", room="kitchen")
+    assert [line.to for line in talk.hear(Spoken("hi", "", user="alice", session_id=session_id))] == ["alice"]
+    assert [line.to for line in talk.hear(Spoken("hi", "", user="bob", session_id=session_id))] == [""]
+
+
+def test_what_another_session_says_to_nobody_by_name_is_announced() -> None:
+    talk = Talk()
+    talk.ask("alice", room="kitchen")
+    assert [line.room for line in talk.hear(Spoken("hi", "", session_id="of the satellite"))] == ["kitchen"]
+
+
 def test_who_is_in_no_room_yet_is_told_alone() -> None:
     talk = Talk(site_id="porch")
     talk.ask("bob", room="garage")

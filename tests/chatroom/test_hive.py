@@ -18,7 +18,7 @@ from hivemind_bus_client.exceptions import NotConnected
 from hivemind_bus_client.identity import NodeIdentity
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_bus_client.refusals import REFUSALS, HiveMindRefused
-from hivemind_chatroom.chat import Chat, TurnedAway
+from hivemind_chatroom.chat import Chat, LinkState, TurnedAway
 from hivemind_chatroom.hive import Hive
 from hivemind_chatroom.incoming import TOPICS
 from hivemind_chatroom.messages import ChatMessage
@@ -197,7 +197,22 @@ def test_a_loss_counts_though_the_next_connection_stands_already(stage: Stage) -
     assert stage.chat.link.is_up
 
 
-def test_what_is_not_sent_goes_out_later(stage: Stage) -> None:
+def test_a_link_that_comes_back_while_its_loss_is_noted_is_up(stage: Stage) -> None:
+    stage.client.happens("open")
+    set_link = stage.chat.set_link
+
+    def late(link: LinkState) -> None:
+        if not link.is_up:
+            stage.client.happens("open")
+        set_link(link)
+
+    stage.chat.set_link = late  # type: ignore[method-assign]
+    stage.client.happens("reconnecting")
+    assert stage.chat.link.is_up
+
+
+def test_what_is_not_sent_goes_out_later(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hivemind_chatroom.hive.RETRY_S", 0.01)
     stage.client.happens("open")
     stage.client.connected = False
     stage.client.raises = [NotConnected("down")]

@@ -86,6 +86,7 @@ def test_every_option(started: Started, tmp_path: Path) -> None:
 
 def test_every_option_has_a_variable(started: Started) -> None:
     values = {"port": "7", "hub_port": "8", "log_level": "ERROR", "trusted_proxy": "10.0.0.1,10.1.0.0/16 10.2.0.1"}
+    values["log_format"] = "json"
     switches = {"open", "private", "embeds", "until_eof"}
     numbers = {"max_length", "rate", "max_users", "max_rooms", "streams", "answer_timeout"}
     for parameter in main.params:
@@ -193,7 +194,7 @@ def fails(*arguments: str) -> str:
 
 @pytest.fixture
 def unlogged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scripts.logs, "start", lambda level, where: None)
+    monkeypatch.setattr(scripts.logs, "start", lambda *_: None)
     monkeypatch.setattr("hivemind_chatroom.server.StopSignals.install", lambda self: None)
 
 
