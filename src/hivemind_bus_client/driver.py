@@ -217,10 +217,11 @@ class Driver:
                     return
                 self._tell_waiting()
                 await asyncio.sleep(delay_s)
-        except (OSError, HiveMindException) as error:
-            self._give_up(error)
         except Exception as error:
-            LOG.exception("the client gives up")
+            if not isinstance(error, (OSError, HiveMindException)):
+                LOG.exception("the client gives up")
+            await self.drop()
+            self._lost()
             self._give_up(error)
 
     async def _attempt(self) -> Ended:
@@ -241,7 +242,7 @@ class Driver:
             MAX_FRAME_BYTES if only_v3 else MAX_LEGACY_FRAME_BYTES,
             settings.polling,
         )
-        reports = Reports(self._derive, self._on_admitted, self._hooks.received)
+        reports = Reports(self._derive, self._on_admitted, self._take_in)
         self._key_was_kept = False
         self._connection = Connection(partial(_open_wire, dial), terms, reports)
         ended = await self._connection.run()
@@ -281,6 +282,12 @@ class Driver:
         self._hooks.agreed(opened)
         self._hooks.changed("open", ())
         self._tell_waiting()
+
+    def _take_in(self, message: HiveMessage, size: int) -> None:
+        try:
+            self._hooks.received(message, size)
+        except Exception:  # what one message does must not end the satellite
+            LOG.exception("a message could not be taken in")
 
     def _lost(self) -> None:
         """Note that there is no connection any more."""
