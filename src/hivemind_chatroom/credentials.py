@@ -12,6 +12,9 @@ from hivemind_bus_client.identity import NodeIdentity
 from .settings import DEFAULT_ROOM, PLATFORM
 
 
+THIS_MACHINE = "ws://127.0.0.1"
+
+
 class CredentialsError(Exception):
     """It is not known which hub to join and as whom, or that cannot be used; the text says what to do."""
 
@@ -48,10 +51,11 @@ def _made(hub: Hub) -> HiveMessageBusClient:
     missing = _missing(hub, identity)
     if missing:
         raise CredentialsError(_cure(missing, hub.app))
-    client = _class_for(hub.host or identity.default_master)(
+    host = _host(hub, identity)
+    client = _class_for(host)(
         key=hub.key or None,
         password=hub.password or None,
-        host=hub.host or None,
+        host=host,
         port=hub.port,
         useragent=PLATFORM,
         identity=identity,
@@ -61,11 +65,16 @@ def _made(hub: Hub) -> HiveMessageBusClient:
     return client
 
 
+def _host(hub: Hub, identity: NodeIdentity) -> str | None:
+    """Where the hub is: on this machine, if only the credentials are known."""
+    return hub.host or identity.default_master or (THIS_MACHINE if hub.key else None)
+
+
 def _missing(hub: Hub, identity: NodeIdentity) -> str:
     known = {
         "access key": hub.key or identity.access_key,
         "password": hub.password or identity.password,
-        "hub": hub.host or identity.default_master,
+        "hub": _host(hub, identity),
     }
     return ", ".join(name for name, value in known.items() if not value)
 

@@ -64,6 +64,10 @@ def test_given_credentials_still_have_lasting_keys(app: str | None, own_home: Pa
     assert Path(client.identity.noise_key).parent == (folder if app is None else folder / app)
 
 
+def test_credentials_alone_mean_a_hub_on_this_machine() -> None:
+    assert make_client(Hub(key="key", password="password")).address.host == "127.0.0.1"
+
+
 def test_nothing_is_written_before_it_connects(own_home: Path) -> None:
     make_client(GIVEN)
     assert list(own_home.rglob("*")) == []
@@ -73,7 +77,7 @@ def test_nothing_is_written_before_it_connects(own_home: Path) -> None:
     ("hub", "missing"),
     [
         (Hub(), "access key, password, hub"),
-        (Hub(key="key", password="password"), "hub"),
+        (Hub(key="key"), "password"),
         (Hub(key="", password="", host="ws://hub.lan"), "access key, password"),
     ],
 )
