@@ -65,6 +65,14 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
     return address
 
 
+def household(address: str) -> str:
+    """Return what limits go by: the address; of one of the wide world's IPv6, the /64 that one household has."""
+    found = _address(address)
+    if not isinstance(found, IPv6Address) or not found.is_global:
+        return address if found is None else str(found)
+    return str(ip_network((found, 64), strict=False))
+
+
 def forwarding_headers(names: Iterable[str]) -> list[str]:
     """Return those of the header names that say for whom a request was forwarded."""
     return [name for name in names if _says_forwarded(name.lower().replace("_", "-"))]

@@ -12,6 +12,7 @@ from flask import Flask, Response, jsonify, redirect, render_template, request, 
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
+from .access import household
 from .chat import Chat, TurnedAway, Visitor
 from .gate import CookieSession, Front, Gate
 from .languages import LANGUAGES
@@ -131,7 +132,7 @@ class Routes:
         about = {"title": self._chat.settings.title, "base": self._base, "next": wanted}
         if request.method == "GET":
             return render_template("login.html", **about, problem="")
-        self._chat.ration(self._tries, request.remote_addr or "")
+        self._chat.ration(self._tries, household(request.remote_addr or ""))
         if self._gate.sign_in(request.form.get("password", "")):
             return redirect(self._inside(wanted))
         return render_template("login.html", **about, problem=say("wrong_room_password").text), 403
@@ -256,7 +257,7 @@ class Routes:
         return str(session.get("browser", ""))
 
     def _visitor(self, name: str) -> Visitor:
-        return Visitor(self._browser, name, request.remote_addr or "")
+        return Visitor(self._browser, name, household(request.remote_addr or ""))
 
     def _inside(self, wanted: str) -> str:
         """An own path that somebody wanted to see; anything else is the front page."""
@@ -267,7 +268,10 @@ class Routes:
         """The fields of the request's body, all as text."""
         if not request.is_json:
             return request.form.to_dict()
-        body = request.get_json()
+        try:
+            body = request.get_json()
+        except RecursionError:
+            raise TurnedAway(Unfit("too_deep", "The request is nested too deeply.", ""), 400) from None
         if not isinstance(body, dict):
             raise TurnedAway(Unfit("not_an_object", "The request is no JSON object.", ""), 400)
         return {str(key): value if isinstance(value, str) else _as_text(value) for key, value in body.items()}

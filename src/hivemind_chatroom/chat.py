@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 TICK_S = 0.5
 TYPING_S = 6.0
 """After which somebody who has not typed on is typing no more."""
-ADDRESS_RATE = 20
+ADDRESS_RATE = 5
 """Times what one browser may send, one address may."""
 ARRIVALS = 200
 """New names that one address may bring at once; one a second after that."""
@@ -116,6 +116,7 @@ class Chat:
         self._browser_rate = Buckets(rate, burst)
         self._address_rate = Buckets(rate * ADDRESS_RATE, burst * ADDRESS_RATE)
         self._typing_rate = Buckets(2.0, 10.0)
+        self._address_typing_rate = Buckets(2.0 * ADDRESS_RATE, 10.0 * ADDRESS_RATE)
         self._arrivals = Buckets(1.0, ARRIVALS)
         new_rooms = max(FEW_ROOMS, limits.rooms / 2)
         self._new_rooms = Buckets(new_rooms / IDLE_S, new_rooms)
@@ -195,7 +196,7 @@ class Chat:
                 since = 0
             missed = self._since(visitor.browser, room, since, self.settings.limits.history)
             for message in sorted(missed, key=lambda line: line.seq):  # wherever it breaks off, it can be resumed
-                stream.put(event("message", message.as_dict(), message.seq))
+                stream.put(message)
             self._audience.add(stream, visitor.address)
             self._moved.add(room)
             return stream
@@ -209,8 +210,13 @@ class Chat:
 
     def typing(self, visitor: Visitor, room: str, is_typing: bool) -> None:
         """Note that somebody types, or no more. Raises TurnedAway."""
+        if self.settings.always_private:
+            return
         with self._lock:
-            if self._typing_rate.take(visitor.browser or visitor.address, self._now().now):
+            now = self._now().now
+            if self._typing_rate.take(visitor.browser or visitor.address, now):
+                return
+            if self._address_typing_rate.take(visitor.address, now):
                 return
             self._types(self._claim(visitor), room if is_typing else None)
 
@@ -291,6 +297,7 @@ class Chat:
         with self._lock:
             at = self._now()
             self._tell(self._conversation.due(at))
+            dropped, self._conversation.dropped = self._conversation.dropped, 0
             for user_id, (room, name, until) in list(self._typing.items()):
                 if at.now >= until:
                     del self._typing[user_id]
@@ -298,6 +305,8 @@ class Chat:
             for room in self._moved:
                 self._audience.tell(event("people", self._audience.people(room)), room=room)
             self._moved.clear()
+        if dropped:
+            log.warning("the assistant says too much at once: %d messages of it were dropped", dropped)
         if self._history is not None:
             self._save()
 
@@ -319,7 +328,7 @@ class Chat:
         if not people.knows(visitor.browser, visitor.name):
             self._take(self._arrivals, visitor.address)
         try:
-            return people.claim(visitor.browser, visitor.name, now, self._audience.present)
+            return people.claim(visitor.browser, visitor.name, now, self._audience.present, visitor.address)
         except TooManyPeople:
             raise TurnedAway(say("too_many_users"), 503) from None
 
@@ -353,7 +362,11 @@ class Chat:
 
     def _check_queue(self, person: Person) -> None:
         limits, conversation = self.settings.limits, self._conversation
-        if conversation.waits() >= limits.waiting or conversation.waits(person) >= limits.waiting_each:
+        if (
+            conversation.waits() >= limits.waiting
+            or conversation.waits_of(person.address) >= max(limits.waiting // 2, limits.waiting_each)
+            or conversation.waits(person) >= limits.waiting_each
+        ):
             raise TurnedAway(say("queue_full"), 503, 10)
 
     def _since(self, browser: str, room: str | None, since: int, limit: int) -> list[ChatMessage]:

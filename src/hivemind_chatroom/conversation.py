@@ -14,6 +14,7 @@ from .languages import same_language
 from .messages import ChatMessage, Draft, Kind, Media, Role, State
 from .names import Unfit, language_tag
 from .people import People, Person
+from .rates import Buckets
 from .rooms import Rooms, TooManyRooms
 from .sentences import Sentence, say
 from .settings import Settings
@@ -21,6 +22,8 @@ from .turns import Turn, Turns
 
 NOBODYS_SESSIONS = ("", "default")
 """Sessions that say nothing of who is meant."""
+SAID_PER_S, SAID_AT_ONCE = 10.0, 200
+"""What the assistant may say to one question, or unasked."""
 UTTERANCES = ("recognizer_loop:utterance", "ovos.utterance.handle")
 
 
@@ -85,12 +88,19 @@ class Conversation:
         self.people = People(secret, limits.users, times.name_held)
         self.turns = Turns(times.answer)
         self._waiting: deque[Turn] = deque()
+        self._saying = Buckets(SAID_PER_S, SAID_AT_ONCE)
+        self.dropped = 0
+        """Messages of the assistant that were too many."""
 
     # --- questions ----------------------------------------------------------------------------------------------
 
     def waits(self, person: Person | None = None) -> int:
         """How many accepted messages wait for the hub, of all or of one person."""
         return sum(1 for turn in self._waiting if person is None or turn.person is person)
+
+    def waits_of(self, address: str) -> int:
+        """How many of those who come from an address wait for the hub."""
+        return sum(1 for turn in self._waiting if turn.person.address == address)
 
     def accept(self, wish: Wish, at: Moment, in_use: Collection[str], note: Sentence | None) -> ChatMessage:
         """Take a message in, to be sent; ``note`` says why that may take a while. Raises TooManyRooms."""
@@ -108,7 +118,7 @@ class Conversation:
             private=wish.private,
             owner=person.browser,
         )
-        message = self.rooms.post(draft, at.now, in_use)
+        message = self.rooms.post(draft, at.now, in_use, person.address)
         person.room, person.is_private = wish.room, wish.private
         deadline = at.now + self._settings.times.waiting
         turn = Turn(message.id, person, wish.room, wish.lang, wish.text, wish.private, deadline)
@@ -177,6 +187,8 @@ class Conversation:
             yield from self._denied(incoming, turn)
             return
         yield from self._session(incoming, turn)
+        if isinstance(incoming, (Spoken, Played)) and self._is_too_much(turn, at.now):
+            return
         if isinstance(incoming, Spoken):
             yield from self._said(incoming.text, incoming, turn, at)
         elif isinstance(incoming, Played):
@@ -186,6 +198,11 @@ class Conversation:
             end = _ENDS.get(type(incoming))
             if end is not None:
                 yield from end(self, turn)
+
+    def _is_too_much(self, turn: Turn | None, now: float) -> bool:
+        is_too_much = self._saying.take(str(turn.id) if turn is not None else "", now) > 0
+        self.dropped += is_too_much
+        return is_too_much
 
     def _session(self, incoming: Incoming, turn: Turn | None) -> Iterator[Change]:
         person = self.people.of_session(incoming.session_id)
@@ -257,7 +274,8 @@ class Conversation:
             person = self.people.named(incoming.user)
         if person is not None:
             return [(person.room or self._settings.site_id, person)]
-        if incoming.turn is not None or (incoming.user and (not names_only or self._settings.always_private)):
+        is_somebodys = incoming.turn is not None or self.people.is_ours(incoming.session_id)
+        if is_somebodys or (incoming.user and (not names_only or self._settings.always_private)):
             return []
         known = self.rooms.names()
         if incoming.site_id in known:

@@ -13,7 +13,8 @@ from hivemind_bus_client.refusals import HiveMindRefused
 
 from .chat import Chat, LinkState
 from .incoming import TOPICS, read
-from .sentences import say
+from .names import clean_line
+from .sentences import MAX_FIELD, say
 from .settings import PLATFORM
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class Hive:
         if self._stopping.is_set() or self._chat.link.is_refused:
             return
         problem = getattr(self._client, "problem", "")
-        down = say("hub_down")
+        problem, down = clean_line(problem, MAX_FIELD), say("hub_down")
         link = LinkState("down", down.text, problem or down.cure)
         if link != self._chat.link:
             log.warning("no link to the hub: %s", problem or down.text)
@@ -106,7 +107,8 @@ class Hive:
 
     def _refused(self, reason: Any = "") -> None:
         refusal = getattr(reason, "refusal", None)
-        text, cure = (refusal.sentence, refusal.cure) if refusal is not None else (str(reason), "")
+        told = (refusal.sentence, refusal.cure) if refusal is not None else (str(reason), "")
+        text, cure = (clean_line(each, MAX_FIELD) for each in told)
         if not self._chat.link.is_refused:
             log.error("the hub refuses this chatroom for good: %s %s", text, cure)
             self._chat.set_link(LinkState("refused", text, f"{cure} Then start the chatroom again.".strip()))

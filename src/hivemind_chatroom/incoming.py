@@ -24,6 +24,7 @@ MAX_LINE = 200
 """Characters of a title or a name."""
 MAX_URI = 2_000
 MAX_SESSION_BYTES = 32_768
+MAX_SESSION_PARTS = 4_096
 MAX_SESSION_DEPTH = 16
 _MAX_NUMBER = 2**53
 """From here on JavaScript mixes numbers up."""
@@ -122,10 +123,10 @@ def _is_small(value: Any) -> bool:
     level, parts = [value], 0
     for _ in range(MAX_SESSION_DEPTH):
         parts += len(level)
-        if not level or parts > MAX_SESSION_BYTES:
+        if not level or parts > MAX_SESSION_PARTS:
             break
-        level = list(islice(_below(level), MAX_SESSION_BYTES + 1))
-    return not level and parts <= MAX_SESSION_BYTES
+        level = list(islice(_below(level), MAX_SESSION_PARTS + 1))
+    return not level and parts <= MAX_SESSION_PARTS
 
 
 def _below(level: Iterable[Any]) -> Iterator[Any]:

@@ -14,6 +14,8 @@ IDLE_S = 600.0
 """After which a person who is not here makes room for another, when there are too many."""
 NAMES_EACH = 16
 """Names that one browser may hold."""
+ID = 16
+"""Hex digits of a public id; a session has two of them."""
 SHARE = 4
 """One address may hold this part of all names; once there are no more, who has more than that makes room."""
 
@@ -112,12 +114,22 @@ class People:
 
     def _new(self, browser: str, name: str) -> Person:
         key = name_key(name)
-        person = Person(browser, name, self._digest("user", browser, key)[:16], self._digest("session", browser, key))
+        person = Person(browser, name, self._digest("user", browser, key)[:ID], self._session_id(browser, key))
         self._by_name[key] = self._by_session[person.session_id] = person
         return person
 
+    def _session_id(self, browser: str, key: str) -> str:
+        """An id, and a seal that tells it from all others when its person is forgotten."""
+        found = self._digest("session", browser, key)[:ID]
+        return found + self._digest("seal", found)[:ID]
+
+    def is_ours(self, session_id: str) -> bool:
+        """Tell whether an OVOS session is of somebody who is or was here."""
+        seal = self._digest("seal", session_id[:ID])[:ID]
+        return hmac.compare_digest(session_id[ID:].encode("utf-8", "replace"), seal.encode())
+
     def _digest(self, *parts: str) -> str:
-        return hmac.new(self._secret, "\0".join(parts).encode(), "sha256").hexdigest()[:32]
+        return hmac.new(self._secret, "\0".join(parts).encode("utf-8", "replace"), "sha256").hexdigest()[:32]
 
     def _make_way(self, browser: str, now: float, here: Collection[str], address: str) -> None:
         own = [person for person in self._by_name.values() if person.browser == browser] if browser else []

@@ -220,6 +220,7 @@ def run(options: Options) -> bool:
     from .chat import Chat
     from .hive import Hive
     from .server import Server, StopSignals, end_with_input, serve
+    from .shares import share_of
     from .supervision import Supervision
 
     notifier = Notifier.from_environment()
@@ -232,7 +233,7 @@ def run(options: Options) -> bool:
         history = None if settings.history is None else History(settings.history, settings.limits.rooms)
         chat = Chat(settings, history)
         hive = Hive(chat, partial(make_client, options.hub))
-        server = Server(create_app(chat), listener, settings.limits.streams)
+        server = Server(create_app(chat), listener, settings.limits.streams, share_of(settings))
         _say_where(options, server.port)
         if options.until_eof:
             end_with_input(stop)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from hivemind_bus_client.refusals import REFUSALS
 
+from .names import clean_line
+
 
 @dataclass(frozen=True)
 class Sentence:
@@ -141,7 +143,7 @@ _AFTER_COLON = ("reason", "detail")
 def _field(name: str, value: object) -> str:
     if isinstance(value, float):
         return str(max(1, math.ceil(value))) if math.isfinite(value) else "a few"
-    text = " ".join(str(value).split())[:MAX_FIELD]
+    text = clean_line(str(value), MAX_FIELD)
     if name in _AFTER_COLON:
         return f": {text.rstrip('. ')}" if text.strip(". ") else ""
     return text

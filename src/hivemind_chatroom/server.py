@@ -19,9 +19,10 @@ from types import FrameType
 from typing import Any, Protocol
 
 from waitress import wasyncore
-from waitress.server import TcpWSGIServer, create_server
+from waitress.adjustments import Adjustments
 
 from .logs import Application, requests_logged
+from .shares import FairDispatcher, FairServer, Share
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,11 @@ IDLE_CONNECTIONS = 256
 """Connections that wait for their next request, or have not finished one."""
 STACK_BYTES = 4 * 1024 * 1024
 """Of each thread: hundreds fit into a 32-bit address space, and JSON as deeply nested as Python takes it into one."""
+SPARE_CONNECTIONS = 32
+"""Open beyond all others for a moment, until the address with most has made way."""
 IDLE_S = 60
+LOOK_OVER_S = 5
+"""How often connections are looked over."""
 BODY_BYTES = 128 * 1024
 """More than the application takes: it refuses in friendlier words."""
 HEADER_BYTES = 16 * 1024
@@ -62,34 +67,13 @@ class Link(Protocol):
 class Server:
     """Serves an application on a socket that listens, with room for this many event streams."""
 
-    def __init__(self, app: Application, listener: socket.socket, streams: int) -> None:
-        threads = streams + WORKERS
+    def __init__(self, app: Application, listener: socket.socket, streams: int, share: Share | None = None) -> None:
         self._map: dict[int, Any] = {}
         self._thread = threading.Thread(target=self._run, name="chatroom-server", daemon=True)
         self._ended: Callable[[], None] = lambda: None
         self.failed = False
         """It ended by itself."""
-        was = threading.stack_size(STACK_BYTES)
-        try:
-            self._server: TcpWSGIServer = create_server(
-                requests_logged(app),
-                map=self._map,
-                sockets=[listener],
-                threads=threads,
-                connection_limit=allowed_connections(threads + IDLE_CONNECTIONS),
-                channel_timeout=IDLE_S,
-                cleanup_interval=IDLE_S // 4,
-                outbuf_high_watermark=WAITING_BYTES,
-                max_request_body_size=BODY_BYTES,
-                max_request_header_size=HEADER_BYTES,
-                channel_request_lookahead=1,  # without it nobody looks whether a reader is still there
-                asyncore_use_poll=hasattr(wasyncore.select, "poll"),
-                log_socket_errors=False,
-                clear_untrusted_proxy_headers=False,  # the application refuses them
-                ident=None,
-            )
-        finally:
-            threading.stack_size(was)
+        self._server = _server(app, listener, self._map, streams + WORKERS, share or Share())
 
     @property
     def port(self) -> int:
@@ -103,9 +87,11 @@ class Server:
 
     def answers(self, timeout_s: float) -> bool:
         """Tell whether its loop turns, which it has to show within ``timeout_s`` seconds."""
+        if not self._thread.is_alive():
+            return False
         shown = threading.Event()
         self._in_loop(shown.set)
-        return shown.wait(timeout_s if self._thread.is_alive() else 0)
+        return shown.wait(timeout_s)
 
     def start(self, ended: Callable[[], None] = lambda: None) -> None:
         """Serve; ``ended`` is called should it end by itself."""
@@ -157,6 +143,45 @@ class Server:
             log.exception("the web server failed")
             self.failed = True
             self._ended()
+
+
+def _server(
+    app: Application, listener: socket.socket, open_files: dict[int, Any], threads: int, share: Share
+) -> FairServer:
+    most = allowed_connections(threads + IDLE_CONNECTIONS)
+    adjustments = Adjustments(
+        sockets=[listener],
+        threads=threads,
+        connection_limit=most + SPARE_CONNECTIONS,
+        channel_timeout=IDLE_S,
+        cleanup_interval=LOOK_OVER_S,
+        outbuf_high_watermark=WAITING_BYTES,
+        max_request_body_size=BODY_BYTES,
+        max_request_header_size=HEADER_BYTES,
+        channel_request_lookahead=1,  # without it nobody looks whether a reader is still there
+        asyncore_use_poll=hasattr(wasyncore.select, "poll"),
+        log_socket_errors=False,
+        clear_untrusted_proxy_headers=False,  # the application refuses them
+        ident=None,
+    )
+    dispatcher = FairDispatcher(share)
+    was = threading.stack_size(STACK_BYTES)
+    try:
+        dispatcher.set_thread_count(threads)
+    finally:
+        threading.stack_size(was)
+    about = (listener.family, listener.type, listener.proto, listener.getsockname())
+    made = FairServer(
+        requests_logged(app),
+        open_files,
+        _sock=listener,
+        dispatcher=dispatcher,
+        adj=adjustments,
+        bind_socket=False,
+        sockinfo=about,
+    )
+    made.most, made.share = most, share
+    return made
 
 
 class StopSignals:

@@ -11,6 +11,9 @@ from .messages import ChatMessage
 MOST_WAITING = 512
 """Events that wait for one browser; beyond that its stream ends, and it asks for what it missed."""
 
+MOST_WAITING_BYTES = 2 * 1024 * 1024
+"""The same, for what was told live."""
+
 MOST_AT_ONCE = 16 * 1024
 """Bytes after which no further event is sent along with those that waited before it."""
 
@@ -26,6 +29,11 @@ def event(name: str, data: Any, number: int | None = None) -> bytes:
     return f"{about}event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode("utf-8", "replace")
 
 
+def message_event(message: ChatMessage) -> bytes:
+    """Return the event of a line, new or changed."""
+    return event("message", message.as_dict(), message.seq)
+
+
 class Stream:
     """What one browser is yet to be told."""
 
@@ -35,16 +43,23 @@ class Stream:
         self.username = username
         self.room = room
         self.is_over = False
-        self._waiting: SimpleQueue[bytes | None] = SimpleQueue()
+        self._waiting: SimpleQueue[bytes | ChatMessage | None] = SimpleQueue()
+        self._put = 0
+        self._taken = 0
+        """Bytes; each is written by one thread only."""
 
-    def put(self, told: bytes) -> None:
-        """Let it be sent; never waits."""
+    def put(self, told: bytes | ChatMessage) -> None:
+        """Let it be sent; never waits. A line becomes an event when it is sent: of many streams that catch up with the
+        same lines none keeps them twice, nor takes the time of those who wait for the lock.
+        """
         if self.is_over:
             return
-        if self._waiting.qsize() >= MOST_WAITING:
+        if self._waiting.qsize() >= MOST_WAITING or self._put - self._taken > MOST_WAITING_BYTES:
             self.end()
-        else:
-            self._waiting.put(told)
+            return
+        if isinstance(told, bytes):
+            self._put += len(told)
+        self._waiting.put(told)
 
     def end(self, last: bytes | None = None) -> None:
         """No more of it, but for one last word; does nothing the second time."""
@@ -61,7 +76,7 @@ class Stream:
         try:
             one = self._waiting.get(timeout=timeout_s)
             while one is not None:
-                told += one
+                told += self._take(one)
                 if len(told) >= MOST_AT_ONCE:
                     return told
                 one = self._waiting.get_nowait()
@@ -70,6 +85,12 @@ class Stream:
         if told:
             self._waiting.put(None)
         return told or None
+
+    def _take(self, one: bytes | ChatMessage) -> bytes:
+        if isinstance(one, ChatMessage):
+            return message_event(one)
+        self._taken += len(one)
+        return one
 
 
 class Audience:
@@ -114,7 +135,7 @@ class Audience:
 
     def changed(self, message: ChatMessage) -> None:
         """Tell all who may see it of a line, new or changed."""
-        told = event("message", message.as_dict(), message.seq)
+        told = message_event(message)
         for stream in self._streams:
             if stream.room == message.room and message.visible_to(stream.browser):
                 stream.put(told)

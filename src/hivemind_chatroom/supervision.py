@@ -1,4 +1,4 @@
-"""What systemd is told of a running chatroom: that it serves, how its link stands, and again and again that it lives."""
+"""What systemd is told of a running chatroom: that it serves, how its link stands, and over and over that it lives."""
 
 from __future__ import annotations
 

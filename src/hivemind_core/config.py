@@ -17,7 +17,7 @@ from typing import Any
 from . import environment, mailbox_config, proxies, upstream_config
 from .config_values import ConfigError as ConfigError
 from .config_values import Values
-from .environment import LOG_LEVELS, OVOS_AGENT
+from .environment import LOG_FORMATS, LOG_LEVELS, OVOS_AGENT
 from .environment import WEBSOCKET_MODULE as WEBSOCKET_MODULE
 from .known_keys import remarks
 from .mailbox_config import MailboxConfig
@@ -52,20 +52,13 @@ DEFAULTS: dict[str, Any] = {
     "binary_protocol": {"module": None},
     "presence": {"enabled": True, "name": "HiveMind-Node", "zeroconf": True, "upnp": False},
     "rendezvous": mailbox_config.DEFAULTS,
-    "upstream": {
-        "enabled": False,
-        "host": "127.0.0.1",
-        "port": 5678,
-        "key": "",
-        "password": "",
-        "ssl": False,
-        "self_signed": True,
-    },
+    "upstream": upstream_config.DEFAULTS,
     "network_protocol": {WEBSOCKET_MODULE: {}},
     "policy": {"chain": [{"module": "hivemind-ovos-agent-policy"}]},
     "ping_flood_interval": 30,
     "last_seen_update_interval": 60,
     "log_level": "INFO",
+    "log_format": "auto",
     "site_id": None,
     "database": {"module": SQLITE_MODULE, SQLITE_MODULE: {"name": "clients", "subfolder": "hivemind-core"}},
     "utterance_transformers": {},
@@ -229,6 +222,7 @@ class Config:
     """Messages kept for clients who are not here."""
     last_seen_update_interval_s: float = 60.0
     log_level: str = "INFO"
+    log_format: str = "auto"
     site_id: str | None = None
     """The place this hub stands at; None: what its identity says."""
 
@@ -387,6 +381,7 @@ def _config(values: Values, path: Path, document: dict[str, Any]) -> Config:
         rendezvous=mailbox_config.read(values),
         last_seen_update_interval_s=values.number("last_seen_update_interval"),
         log_level=values.one_of("log_level", LOG_LEVELS),
+        log_format=values.one_of("log_format", LOG_FORMATS),
         site_id=values.get(("site_id",), "text", lambda value: value is None or isinstance(value, str), None) or None,
     )
 

@@ -17,6 +17,7 @@ from .config_values import ConfigError, is_number
 CONFIG = "HIVEMIND_CONFIG"
 """Names the file itself."""
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_FORMATS = ("auto", "plain", "json", "journal")
 
 WEBSOCKET_MODULE = "hivemind-websocket-plugin"
 OVOS_AGENT = "hivemind-ovos-agent-plugin"
@@ -75,6 +76,12 @@ def _log_level(text: str) -> str:
     return text.upper()
 
 
+def _log_format(text: str) -> str:
+    if text.lower() not in LOG_FORMATS:
+        raise ValueError
+    return text.lower()
+
+
 def _off(text: str) -> bool | None:
     return False if text.lower() in _TRUE else None
 
@@ -97,6 +104,7 @@ VARIABLES = (
     Variable("HIVEMIND_OVOS_HOST", (*_OVOS, "host"), "an address", str),
     Variable("HIVEMIND_OVOS_PORT", (*_OVOS, "port"), _PORT, _from_to(1, 65535)),
     Variable("HIVEMIND_LOG_LEVEL", ("log_level",), f"one of {', '.join(LOG_LEVELS)}", _log_level),
+    Variable("HIVEMIND_LOG_FORMAT", ("log_format",), f"one of {', '.join(LOG_FORMATS)}", _log_format),
     Variable("HIVEMIND_DISABLE_PASSWORD_STRENGTH_CHECK", ("runtime_password_strength_check",), "1 or 0", _off),
     Variable(
         "HIVEMIND_WEBSOCKET_PING_INTERVAL", (*_WEBSOCKET, "websocket_ping_interval"), _SECONDS, _seconds, wins=False

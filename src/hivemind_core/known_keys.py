@@ -26,7 +26,7 @@ _FILES = _names("folder max_file_bytes max_files max_total_bytes")
 KNOWN: dict[str, Any] = {
     **_names("binarize allowed_encodings allowed_ciphers min_password_bits runtime_password_strength_check"),
     **_names("min_protocol_version max_connections_per_address ping_flood_interval last_seen_update_interval"),
-    **_names("log_level site_id"),
+    **_names("log_level log_format site_id"),
     "network_protocol": {
         "module": None,
         "hivemind-websocket-plugin": _names(f"{_LISTENING} websocket_ping_interval websocket_ping_timeout"),

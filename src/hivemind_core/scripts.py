@@ -8,10 +8,25 @@ import click
 
 from hivemind_bus_client.version import __version__
 
-from . import adding, deleting, listing, metadata_command, migration, options, policy_commands, rights, serving
+from . import (
+    adding,
+    deleting,
+    healthcheck,
+    install_service,
+    listing,
+    metadata_command,
+    migration,
+    options,
+    policy_commands,
+    rights,
+    serving,
+)
 from .console import Commands
 
-MODULES = (serving, adding, listing, deleting, rights, metadata_command, policy_commands, migration)
+MODULES = (
+    *(serving, adding, listing, deleting, rights, metadata_command, policy_commands, migration),
+    *(healthcheck, install_service),
+)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

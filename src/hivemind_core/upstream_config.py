@@ -11,6 +11,15 @@ from hivemind_bus_client.address import Address, parse_address
 from .config_values import ConfigError, Values
 
 BLOCK = "upstream"
+DEFAULTS: dict[str, Any] = {
+    "enabled": False,
+    "host": "127.0.0.1",
+    "port": 5678,
+    "key": "",
+    "password": "",
+    "ssl": False,
+    "self_signed": True,
+}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hivemind_chatroom.access import (
     forwarding_headers,
+    household,
     is_local,
     is_trusted,
     refuse_address,
@@ -230,3 +231,21 @@ def test_reading_changes_nothing(method: str) -> None:
 def test_no_origin_but_our_own_passes(origin: str) -> None:
     assert refuse_origin("POST", {"Origin": f"http://evil.example/{origin}"}, OWN) is not None
     assert refuse_origin("POST", {"Origin": origin}, OWN) is not None
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.168.1.2", "192.168.1.2"),
+        ("::ffff:192.168.1.2", "192.168.1.2"),
+        ("2a00:1:2:3:4:5:6:7", "2a00:1:2:3::/64"),
+        ("2a00:1:2:3::1", "2a00:1:2:3::/64"),
+        ("fe80::1", "fe80::1"),
+        ("fd00::1", "fd00::1"),
+        ("::1", "::1"),
+        ("nonsense", "nonsense"),
+        ("", ""),
+    ],
+)
+def test_limits_go_by_household(address: str, counted: str) -> None:
+    assert household(address) == counted

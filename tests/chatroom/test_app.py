@@ -619,3 +619,10 @@ def test_the_assistants_language_is_on_the_page(site: Site, alice: Browser) -> N
     hear(site.chat, spoken("olá", number, person, session={"lang": "pt-PT"}))
     assert 'data-lang="pt-PT"' in alice.enter().text
     assert alice.say().get_json()["lang"] == "pt-PT"
+
+
+@pytest.mark.parametrize("body", [b"[" * 60_000, b'{"a":' * 15_000], ids=["lists", "objects"])
+def test_what_is_nested_too_deeply_is_refused(site: Site, body: bytes) -> None:
+    answer = site.browser().post("/send_message", data=body, content_type="application/json")
+    assert answer.status_code == 400
+    assert answer.get_json()["error"]

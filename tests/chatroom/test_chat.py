@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ from helpers.chatroom_core import (
     visitor,
 )
 from hivemind_chatroom.chat import ADDRESS_RATE, ARRIVALS, TYPING_S, Chat, LinkState, TurnedAway
-from hivemind_chatroom.conversation import Outgoing
+from hivemind_chatroom.conversation import SAID_AT_ONCE, Outgoing
 from hivemind_chatroom.messages import ChatMessage, State
 from hivemind_chatroom.people import IDLE_S, Person
 from hivemind_chatroom.sentences import say
@@ -181,8 +182,9 @@ def test_so_many_messages_wait(clock: Clock) -> None:
     for name in ("alice", "alice"):
         post(chat, name)
     assert refusal(post, chat, "alice").code == "queue_full"
-    post(chat, "bob")
-    assert refusal(post, chat, "carol").status == 503
+    assert refusal(post, chat, "bob").status == 503  # the address has its part
+    post(chat, "bob", address="192.168.1.3")
+    assert refusal(post, chat, "carol", address="192.168.1.4").status == 503
     chat.set_link(CONNECTED)
     send_all(chat)
     post(chat, "carol")
@@ -685,3 +687,45 @@ def test_without_a_given_secret_everybody_is_somebody_else_in_every_run(clock: C
     chats = [Chat(Settings(), None, clock.monotonic, clock.wall) for _ in range(2)]
     one, other = (chat.enter(visitor("alice"), "flask", "en").user_id for chat in chats)
     assert one != other
+
+
+def test_what_the_assistant_says_too_much_is_told_in_the_log(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    chat = chatroom(clock)
+    for _ in range(SAID_AT_ONCE + 7):
+        chat.hear(spoken("spam"))
+    for _ in range(2):
+        chat.tick()
+    assert [record.getMessage() for record in caplog.records if "too much" in record.getMessage()] == [
+        "the assistant says too much at once: 7 messages of it were dropped"
+    ]
+
+
+def test_where_all_is_private_nobody_sees_who_types(clock: Clock) -> None:
+    chat = chatroom(clock, always_private=True)
+    stream = chat.listen(visitor("bob"), "flask", 0)
+    chat.typing(visitor("alice"), "flask", True)
+    assert told_of(stream, "typing") == []
+    assert chat.status("", "flask")["typing"] == []
+
+
+def test_one_address_types_so_much_whatever_browsers_it_has(clock: Clock) -> None:
+    chat = chatroom(clock)
+    stream = chat.listen(visitor("bob", address="192.168.1.3"), "flask", 0)
+    for number in range(60 * ADDRESS_RATE):
+        name = f"hostile {number % 60}"
+        chat.typing(visitor(name), "flask", number // 60 % 2 == 0)
+    assert len(told_of(stream, "typing")) <= 10 * ADDRESS_RATE
+
+
+def test_one_address_does_not_keep_others_out(clock: Clock) -> None:
+    """Names, rooms, the queue: a stranger takes all there are, and somebody else comes in all the same."""
+    chat = chatroom(clock, link=DOWN, users=40, rooms=20, waiting=40, waiting_each=5)
+    for number in range(2000):
+        clock.advance(0.5)
+        who = visitor(f"hostile {number}", browser=f"hostile {number}")
+        with suppress(TurnedAway):
+            chat.enter(who, "flask", "en")
+        with suppress(TurnedAway):
+            chat.post(who, f"room {who.name}", "en", "spam")
+    said = chat.post(visitor("alice", address="192.168.1.3"), "a room of her own", "en", "hello")
+    assert (said.username, said.room) == ("alice", "a room of her own")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from helpers.chatroom_core import NOON, SECRET, Clock, converse, handled, settings, spoken, unmatched
-from hivemind_chatroom.conversation import Change, Conversation, Outgoing, Speaks
+from hivemind_chatroom.conversation import SAID_AT_ONCE, Change, Conversation, Outgoing, Speaks
 from hivemind_chatroom.incoming import Cancelled, Denied, Ignored, Incoming, Played, Spoken
 from hivemind_chatroom.messages import ChatMessage, Kind, Media, Role, State
 from hivemind_chatroom.people import Person
@@ -162,6 +162,7 @@ def test_a_question_whose_line_is_no_longer_kept_is_sent_all_the_same() -> None:
     talk = Talk()
     number = talk.ask("alice", "the accepted one")
     for _ in range(talk.conversation._settings.limits.history):
+        talk.clock.advance(0.1)
         talk.hear(spoken("spam"))
     assert talk.conversation.rooms.get(number) is None
     assert talk.send().as_bus_message("x")[1]["utterances"] == ["the accepted one"]
@@ -528,6 +529,32 @@ def test_what_another_session_says_to_nobody_by_name_is_announced() -> None:
     talk = Talk()
     talk.ask("alice", room="kitchen")
     assert [line.room for line in talk.hear(Spoken("hi", "", session_id="of the satellite"))] == ["kitchen"]
+
+
+def test_what_is_for_somebody_forgotten_is_told_to_nobody() -> None:
+    talk, earlier = Talk(), Talk()
+    talk.ask("bob")
+    session_id = earlier.person("alice").session_id  # as of an earlier run: her browser has not come back
+    assert talk.hear(Spoken("buy a ring for bob", "", session_id=session_id, site_id="flask")) == []
+    assert [line.to for line in talk.hear(spoken("now", person=talk.person("alice")))] == ["alice"]
+
+
+def test_the_assistant_says_so_much_at_once_to_one_question() -> None:
+    talk = Talk(history=10 * SAID_AT_ONCE)
+    first, second = talk.asked("alice"), talk.asked("bob")
+    said = sum(len(talk.hear(spoken("spam", first))) for _ in range(5 * SAID_AT_ONCE))
+    assert (said, talk.conversation.dropped) == (SAID_AT_ONCE, 4 * SAID_AT_ONCE)
+    assert talk.hear(spoken("hi", second))
+    talk.clock.advance(1)
+    assert talk.hear(spoken("and then", first))
+
+
+def test_the_assistant_says_so_much_unasked() -> None:
+    talk = Talk()
+    for room in ("one", "two"):
+        talk.ask("alice", room=room)
+    said = sum(len(talk.hear(Spoken("spam", ""))) for _ in range(5 * SAID_AT_ONCE))
+    assert said == 2 * SAID_AT_ONCE
 
 
 def test_who_is_in_no_room_yet_is_told_alone() -> None:

@@ -252,6 +252,14 @@ def test_a_refusal_for_good_is_shown_and_ends_what_waits(stage: Stage, told_firs
         stage.say()
 
 
+def test_what_a_hub_says_in_refusing_can_be_shown(stage: Stage) -> None:
+    stage.client.events["auth_rejected"]("no \ud800\x1b[31m\u202e" + "x" * 10_000)
+    link = stage.chat.link
+    assert link.is_refused
+    assert (link.text + link.cure).isprintable()
+    assert len(link.text) < 1000
+
+
 def test_a_client_that_cannot_be_made_says_so() -> None:
     def broken() -> Any:
         raise LookupError("no identity")

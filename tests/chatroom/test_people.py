@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hivemind_chatroom.names import MAX_USER_NAME, name_key, user_name
-from hivemind_chatroom.people import IDLE_S, NAMES_EACH, People, TooManyPeople
+from hivemind_chatroom.people import IDLE_S, NAMES_EACH, SHARE, People, TooManyPeople
 
 SECRET = b"secret"
 HELD_S = 1000.0
@@ -200,3 +200,56 @@ def test_keys_of_held_names_are_their_own() -> None:
     for browser in "abc":
         person = known.claim(browser, "Straße", 0)
         assert known._by_name[name_key(person.name)] is person
+
+
+def crowded(most: int, address: str = "hostile") -> People:
+    """Every name there is, held by one address under browsers of its own."""
+    known = people(most)
+    for number in range(most):
+        known.claim(f"browser {number}", f"name {number}", number, address=address)
+    return known
+
+
+def test_who_holds_most_names_makes_way_for_another_address() -> None:
+    known = crowded(20)
+    for number in range(10):
+        assert (
+            known.claim(f"guest {number}", f"guest {number}", 30, address=f"10.0.0.{number}").name == f"guest {number}"
+        )
+    assert known.named("name 0") is None
+    assert known.named("name 19") is not None
+
+
+def test_who_holds_most_names_gets_no_more() -> None:
+    known = crowded(20)
+    with pytest.raises(TooManyPeople):
+        known.claim("one more", "one more", 30, address="hostile")
+
+
+def test_those_who_look_on_stay_whoever_holds_most() -> None:
+    known = people(4)
+    here = {known.claim(f"b{number}", f"n{number}", 0, address="hostile").user_id for number in range(4)}
+    with pytest.raises(TooManyPeople):
+        known.claim("guest", "guest", 1, here, "10.0.0.1")
+
+
+def test_one_address_does_not_push_out_those_away_beyond_its_share() -> None:
+    known = people(20)
+    for number in range(20):
+        known.claim(f"browser {number}", f"name {number}", 0, address=f"10.0.0.{number}")
+    for number in range(100):
+        try:
+            known.claim(f"hostile {number}", f"other {number}", IDLE_S + 1, address="hostile")
+        except TooManyPeople:
+            continue
+    assert sum(known.named(f"name {number}") is not None for number in range(20)) >= 20 - 20 // SHARE - 1
+
+
+def test_ours_are_told_from_all_other_sessions() -> None:
+    known, others = people(), people(secret=b"another")
+    session = known.claim("a", "alice", 0).session_id
+    assert known.is_ours(session)
+    assert people().is_ours(session)  # forgotten, or in another run
+    forged = session[:-1] + ("0" if session[-1] != "0" else "1")
+    for other in ("", "default", "x" * 32, "\ud800", forged, others.claim("a", "alice", 0).session_id):
+        assert not known.is_ours(other)

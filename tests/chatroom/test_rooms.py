@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from helpers.chatroom_core import draft
 from hivemind_chatroom.messages import ChatMessage, Media, State
-from hivemind_chatroom.rooms import IDLE_S, Rooms, TooManyRooms
+from hivemind_chatroom.rooms import IDLE_S, MOST_CHARACTERS, SHARE, Rooms, TooManyRooms
 
 ALL = 1_000_000
 
@@ -159,6 +159,73 @@ def test_an_earlier_run_with_more_rooms_is_taken_up_in_part() -> None:
     rooms.restore(earlier.all())
     assert rooms.names() == ["one", "two"]
     assert rooms.newest == earlier.newest  # or a new line would take the number of one that is kept in the file
+
+
+def filled(most: int, opener: str) -> Rooms:
+    """Every room there is, opened by one address a moment ago."""
+    rooms = Rooms(most, 10, 0)
+    for number in range(most):
+        rooms.post(draft("spam", f"room {number}"), number / 1000, opener=opener)
+    return rooms
+
+
+def test_who_opened_most_rooms_makes_way_for_another_address() -> None:
+    rooms = filled(8, "hostile")
+    rooms.post(draft("hello", "flask"), 1, opener="10.0.0.1")
+    assert "flask" in rooms.names()
+    assert "room 0" not in rooms.names()
+
+
+def test_who_opened_most_rooms_opens_no_more() -> None:
+    rooms = filled(8, "hostile")
+    with pytest.raises(TooManyRooms):
+        rooms.post(draft("hello", "flask"), 1, opener="hostile")
+
+
+def test_a_room_that_somebody_looks_at_stays_whoever_opened_it() -> None:
+    rooms = filled(8, "hostile")
+    with pytest.raises(TooManyRooms):
+        rooms.post(draft("hello", "flask"), 1, in_use=rooms.names(), opener="10.0.0.1")
+
+
+def test_one_address_does_not_sweep_away_all_idle_rooms() -> None:
+    rooms = Rooms(20, 10, 0)
+    for number in range(20):
+        rooms.post(draft("hello", f"home {number}"), 0, opener=f"10.0.0.{number}")
+    for number in range(100):
+        try:
+            rooms.post(draft("spam", f"spam {number}"), IDLE_S + 1, opener="hostile")
+        except TooManyRooms:
+            continue
+    assert sum(name.startswith("home") for name in rooms.names()) >= 20 - 20 // SHARE - 1
+
+
+def test_a_room_keeps_so_many_characters() -> None:
+    rooms = Rooms(1, 1000, 0)
+    for number in range(60):
+        rooms.post(draft(f"{number} " + "x" * (MOST_CHARACTERS // 20)), 0)
+    kept = rooms.since("flask", 0, "", ALL)
+    assert 10 < len(kept) <= 20
+    assert kept[-1].text.startswith("59 ")
+    last = rooms.post(draft("y" * (2 * MOST_CHARACTERS)), 0)
+    assert [line.id for line in rooms.all()] == [last.id]
+
+
+def test_changes_of_a_line_do_not_add_up() -> None:
+    rooms = Rooms(1, 1000, 0)
+    first = rooms.post(draft("x" * (MOST_CHARACTERS // 4)), 0)
+    for _ in range(20):
+        rooms.change(first.id, state=State.SENT)
+    rooms.post(draft("y" * (MOST_CHARACTERS // 4)), 0)
+    assert rooms.get(first.id) is not None
+
+
+def test_what_is_listed_at_a_time_has_an_end() -> None:
+    rooms = Rooms(10, 1000, 0)
+    for number in range(10):
+        rooms.post(draft("x" * (MOST_CHARACTERS - 100), f"room {number}"), 0)
+    listed = rooms.since(None, 0, "", ALL)
+    assert [line.room for line in listed] == [f"room {number}" for number in range(6, 10)]
 
 
 class Following(RuleBasedStateMachine):

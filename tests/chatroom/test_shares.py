@@ -16,7 +16,7 @@ from helpers.processes import wait_until
 from hivemind_chatroom import server as server_module
 from hivemind_chatroom.server import Server
 from hivemind_chatroom.settings import Access, Limits, Settings
-from hivemind_chatroom.shares import OTHERS_EACH, Share, share_of
+from hivemind_chatroom.shares import OTHERS_EACH, STREAMS_ENDING, Share, share_of
 from hivemind_chatroom.sockets import listen
 
 WAIT_S = 20.0
@@ -33,7 +33,7 @@ class Room:
         self.inside = 0
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
-        if environ["PATH_INFO"] == "/held":
+        if environ["PATH_INFO"].startswith("/held"):
             self.inside += 1
             self.held.wait(WAIT_S)
             self.inside -= 1
@@ -58,7 +58,7 @@ def serving(room: Room, share: Share | None) -> Server:
 
 @pytest.fixture
 def server(room: Room) -> Iterator[Server]:
-    made = serving(room, Share(EACH))
+    made = serving(room, Share(others=EACH))
     yield made
     room.held.set()
     made.stop(0.0)
@@ -120,7 +120,7 @@ def test_what_nobody_reads_does_not_pile_up(server: Server, crowd: Any, monkeypa
 
 
 def test_a_trusted_proxy_has_no_share(room: Room) -> None:
-    server = serving(room, Share(EACH, lambda address: address == HOSTILE))
+    server = serving(room, Share(others=EACH, is_proxy=lambda address: address == HOSTILE))
     with ExitStack() as stack:
         for _ in range(10):
             stack.enter_context(closing(connect(server, HOSTILE))).sendall(GET % b"/held")
@@ -132,7 +132,7 @@ def test_a_trusted_proxy_has_no_share(room: Room) -> None:
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n", GET % b"/held"], ids=["silent", "slow", "served"])
 def test_no_address_has_all_connections(room: Room, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     monkeypatch.setattr(server_module, "allowed_connections", lambda wanted: 30)
-    server = serving(room, Share(EACH))
+    server = serving(room, Share(others=EACH))
     with ExitStack() as stack:
         good = stack.enter_context(closing(connect(server, GOOD)))
         wait_until(lambda: server.connections == 1, WAIT_S, "the first one")
@@ -161,10 +161,37 @@ def test_the_last_to_be_closed_are_those_being_answered(room: Room, monkeypatch:
     server.stop(0.0)
 
 
+def test_those_behind_a_trusted_proxy_have_a_share_each(room: Room) -> None:
+    server = serving(room, Share(others=EACH, is_proxy=lambda address: address == GOOD))
+    asked = b"GET %s HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 10.0.0.9, %s\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(10):
+            stack.enter_context(closing(connect(server, GOOD))).sendall(asked % (b"/held", b"192.0.2.1"))
+        wait_until(lambda: room.inside == EACH, WAIT_S, "its share")
+        other = stack.enter_context(closing(connect(server, GOOD)))
+        other.sendall(asked % (b"/", b"192.0.2.2"))
+        assert other.recv(4096).startswith(b"HTTP/1.1 200")
+        assert room.inside == EACH
+        room.held.set()
+    server.stop(0.0)
+
+
+def test_event_streams_have_a_share_of_their_own(room: Room) -> None:
+    server = serving(room, Share(streams=2, others=1))
+    with ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(closing(connect(server, HOSTILE))).sendall(GET % b"/held/events")
+        wait_until(lambda: room.inside == 2, WAIT_S, "its streams")
+        assert answers(server, HOSTILE)
+        assert room.inside == 2
+        room.held.set()
+    server.stop(0.0)
+
+
 def test_the_share_of_a_chatroom() -> None:
     share = share_of(Settings(limits=Limits(streams=256, streams_each=32)))
-    assert share.threads == 32 + OTHERS_EACH
-    assert share_of(Settings(limits=Limits(streams=2))).threads == 2 + OTHERS_EACH
+    assert (share.streams, share.others) == (32 + STREAMS_ENDING, OTHERS_EACH)
+    assert share_of(Settings(limits=Limits(streams=2))).streams == 2 + STREAMS_ENDING
     assert not share.is_proxy("10.0.0.1")
     networks = Access(trusted_proxies=(ip_network("10.0.0.0/8"),))
     assert share_of(Settings(access=networks)).is_proxy("10.0.0.1")

@@ -9,7 +9,15 @@ import pytest
 
 from helpers.chatroom_core import draft, told
 from hivemind_chatroom.messages import ChatMessage
-from hivemind_chatroom.streams import MOST_AT_ONCE, MOST_NAMED, MOST_WAITING, Audience, Stream, event
+from hivemind_chatroom.streams import (
+    MOST_AT_ONCE,
+    MOST_NAMED,
+    MOST_WAITING,
+    MOST_WAITING_BYTES,
+    Audience,
+    Stream,
+    event,
+)
 
 
 def stream(browser: str = "a", name: str = "alice", room: str = "flask") -> Stream:
@@ -151,3 +159,27 @@ def test_everybody_hears_the_end() -> None:
     joined(audience, *streams)
     audience.end(event("bye", {}))
     assert [[name for name, _, _ in told(each)] for each in streams] == [["bye", "end"]] * 2
+
+
+def test_a_line_becomes_an_event_when_it_is_sent() -> None:
+    one = stream()
+    one.put(line(text="hi"))
+    one.put(event("reset", {}))
+    assert [(name, number) for name, _, number in told(one)] == [("message", 9), ("reset", None)]
+
+
+def test_a_stream_in_which_too_much_waits_ends() -> None:
+    one = stream()
+    large = event("message", "x" * 100_000, 1)
+    for _ in range(100):
+        one.put(large)
+    assert one.is_over
+    assert len(told(one)) <= MOST_WAITING_BYTES // 100_000 + 2
+
+
+def test_what_was_read_waits_no_more() -> None:
+    one = stream()
+    for number in range(100):
+        one.put(event("message", "x" * 100_000, number))
+        assert len(told(one)) == 1
+    assert not one.is_over

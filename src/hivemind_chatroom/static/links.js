@@ -2,6 +2,7 @@
 
 const CANDIDATE = /\bhttps?:\/\/[^\s<>"'`\u200b-\u200f\u202a-\u202e\u2066-\u2069]+/giu;
 const PAIRS = { ")": "(", "]": "[", "}": "{" };
+const TAIL = ".,;:!?…";
 
 /** Return the URL of a web address, or null; never of one that hides its host behind a user name. */
 export function webUrl(text) {
@@ -31,21 +32,18 @@ export function linkParts(text) {
   return parts;
 }
 
-/** Leave the punctuation that follows an address to the sentence. */
+/** Leave the punctuation that follows an address to the sentence, and brackets that were opened before it. */
 function withoutTail(address) {
+  const left = Object.fromEntries(Array.from("()[]{}", (char) => [char, address.split(char).length - 1]));
   let end = address.length;
   while (end > 0) {
     const last = address[end - 1];
     const opening = PAIRS[last];
-    const isOpen = opening && count(address, opening, end) >= count(address, last, end);
-    if (isOpen || (!opening && !".,;:!?…".includes(last))) break;
+    if (opening ? left[opening] >= left[last] : !TAIL.includes(last)) break;
+    if (opening) left[last] -= 1;
     end -= 1;
   }
   return address.slice(0, end);
-}
-
-function count(text, char, end) {
-  return text.slice(0, end).split(char).length - 1;
 }
 
 export function linkElement(url, text) {

@@ -57,7 +57,11 @@ export class Settings {
   showLang(lang) {
     page.lang = lang;
     document.querySelector('#composer [name="lang"]').value = lang;
-    if (!Array.from(this.lang.options).some(({ value }) => value === lang)) this.lang.prepend(new Option(lang, lang));
+    if (!Array.from(this.lang.options).some(({ value }) => value === lang)) {
+      this.spoken?.remove();
+      this.spoken = new Option(lang, lang);
+      this.lang.prepend(this.spoken);
+    }
     this.lang.value = lang;
     this.fitLang();
     history.replaceState(null, "", roomUrl([page.user, page.room, lang]));

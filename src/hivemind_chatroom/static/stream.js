@@ -10,12 +10,16 @@ const POLL_MS = 2_000;
 const POLL_REFUSED_MS = 10_000;
 const POLL_HIDDEN_MS = 10_000;
 const POLL_PARKED_MS = 60_000;
+const POLL_FAILING_MS = 10_000;
 /** A browser allows six connections to a host, so a tab that nobody looks at gives its own back. */
 const PARK_AFTER_MS = 180_000;
 const WATCH_MS = 5_000;
 const ASLEEP_MS = 30_000;
 const OVERDUE_MS = 6_000;
 const BYE_MS = 1_500;
+
+/** Not all pages at the same moment. */
+const spread = (ms) => ms * (0.75 + Math.random() / 2);
 
 export class Live {
   /**
@@ -31,6 +35,7 @@ export class Live {
     this.isParked = false;
     this.isRefused = false;
     this.wasLost = false;
+    this.missed = 0;
     this.pollTimer = 0;
     this.openTimer = 0;
     this.hiddenAt = document.hidden ? Date.now() : 0;
@@ -82,7 +87,7 @@ export class Live {
 
   openLater(afterMs) {
     clearTimeout(this.openTimer);
-    this.openTimer = setTimeout(() => this.open(), afterMs * (0.75 + Math.random() / 2));
+    this.openTimer = setTimeout(() => this.open(), spread(afterMs));
   }
 
   hear(name, data) {
@@ -125,20 +130,24 @@ export class Live {
       this.on.hello(status);
       if (this.wasLost && !this.isParked) this.openLater(0);
       this.wasLost = this.isRefused = false;
+      this.missed = 0;
       this.on.reach("polling");
     } catch (error) {
       if (!this.isPolling) return;
       this.wasLost = true;
+      this.missed += 1;
       this.isRefused = error.status === 401 || error.status === 403;
       this.on.reach(this.isRefused ? "refused" : "lost", error);
     }
-    this.pollTimer = setTimeout(() => this.poll(), this.pollMs());
+    this.pollTimer = setTimeout(() => this.poll(), spread(this.pollMs()));
   }
 
   pollMs() {
     if (this.isParked) return POLL_PARKED_MS;
     if (this.isRefused) return POLL_REFUSED_MS;
-    return document.hidden ? POLL_HIDDEN_MS : POLL_MS;
+    // A server in trouble is asked less and less often.
+    const often = Math.min(POLL_MS * 2 ** Math.min(this.missed, 5), POLL_FAILING_MS);
+    return document.hidden ? POLL_HIDDEN_MS : often;
   }
 
   take(messages, since) {

@@ -33,4 +33,11 @@ def no_delay(request: web.BaseRequest) -> None:
 
 def health(request: web.BaseRequest) -> web.Response:
     """Return 204 for this machine's supervisors, nothing for others."""
-    return web.Response(status=204 if is_loopback(request.remote or "") else 404)
+    remote = request.remote or ""
+    return web.Response(status=204 if is_loopback(remote) or remote == _own_address(request) else 404)
+
+
+def _own_address(request: web.BaseRequest) -> str:
+    """Return the address that a request came to: whoever has it, too, is on this machine."""
+    own = request.transport.get_extra_info("sockname") if request.transport is not None else None
+    return str(own[0]) if isinstance(own, tuple) and own else ""

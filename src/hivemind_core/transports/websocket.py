@@ -154,8 +154,16 @@ class WebSocketTransport:
             answer.force_close()
         return answer
 
-    async def _health(self, request: web.BaseRequest, intake: Intake) -> web.Response:
-        return health(request)
+    async def _health(self, request: web.BaseRequest, intake: Intake) -> web.StreamResponse:
+        answer = health(request)
+        ws = web.WebSocketResponse(compress=False, timeout=CLOSE_WITHIN_S)
+        if answer.status != 204 or not ws.can_prepare(request).ok:
+            return answer
+        await ws.prepare(request)
+        node_id = self._hub.identity.node_id
+        await ws.send_json({"msg_type": "hello", "payload": {"pubkey": node_id, "node_id": node_id}})
+        await ws.close()
+        return ws
 
     async def _serve(self, request: web.BaseRequest, intake: Intake) -> web.StreamResponse:
         if request.method != "GET" or not web.WebSocketResponse().can_prepare(request).ok:

@@ -1,0 +1,156 @@
+"""`install-service`: what it writes, where, what it leaves alone, and what it tells people to do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers.hub_commands import hub_command, said
+from hivemind_core import install_service
+
+HUB, CHATROOM = "hivemind-core.service", "hivemind-chatroom.service"
+
+
+@pytest.fixture
+def bin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this installation has its commands."""
+    folder = tmp_path / "venv" / "bin"
+    folder.mkdir(parents=True)
+    for name in ("python", "hivemind-core", "hivemind-flask-chatroom"):
+        (folder / name).touch()
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation that every account can read, wherever the tests run."""
+    monkeypatch.setattr(install_service, "HIDDEN", ())
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text("utf-8").splitlines()
+
+
+def test_a_service_of_ones_own(bin_folder: Path, own_home: Path) -> None:
+    printed = said("install-service")
+    path = own_home / "config" / "systemd" / "user" / HUB
+    assert f"ExecStart={bin_folder}/hivemind-core listen" in lines(path)
+    for command in ("systemctl --user daemon-reload", "systemctl --user enable --now hivemind-core"):
+        assert f"    {command}\n" in printed
+    assert "    loginctl enable-linger\n" in printed
+    assert f"Wrote {path}\n" in printed
+
+
+def test_it_works_on_what_this_shell_works_on(
+    own_home: Path, bin_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(own_home / ".cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    printed = said("--config", "my.json", "install-service", "--print")
+    assert f"Environment=XDG_DATA_HOME={own_home}/data\n" in printed
+    assert "XDG_CACHE_HOME" not in printed, "it is where it always is"
+    assert "XDG_STATE_HOME" not in printed
+    assert f"ExecStart={bin_folder}/hivemind-core --config {os.getcwd()}/my.json listen\n" in printed
+
+
+def test_a_service_of_the_machine(tmp_path: Path, bin_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install_service, "UNITS", tmp_path / "units")
+    monkeypatch.setattr(install_service, "ACCOUNTS", tmp_path / "accounts")
+    printed = said("install-service", "--system")
+    unit = lines(tmp_path / "units" / HUB)
+    assert {"User=hivemind", "StateDirectory=hivemind", f"ExecStart={bin_folder}/hivemind-core listen"} <= {*unit}
+    assert not any("XDG_" in line for line in unit)
+    assert lines(tmp_path / "accounts" / "hivemind.conf")[-1] == 'u hivemind - "HiveMind hub" /var/lib/hivemind'
+    assert printed.index("sudo systemd-sysusers") < printed.index("sudo systemctl enable --now hivemind-core")
+    assert f"sudo -H -u hivemind {bin_folder}/hivemind-core add-client" in printed
+    assert "--user" not in printed
+
+
+def test_the_chatroom_is_another_service(own_home: Path, bin_folder: Path) -> None:
+    printed = said("install-service", "--chatroom")
+    folder = own_home / "config" / "systemd" / "user"
+    assert [path.name for path in folder.iterdir()] == [CHATROOM]
+    assert f"ExecStart={bin_folder}/hivemind-flask-chatroom" in lines(folder / CHATROOM)
+    assert f"write into {own_home}/config/hivemind-chatroom/environment" in printed
+    system = said("install-service", "--chatroom", "--system", "--output", str(own_home))
+    assert system.splitlines() == [f"Wrote {own_home}/{CHATROOM}", f"Wrote {own_home}/hivemind-chatroom.conf"]
+
+
+def test_without_its_command_it_is_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert f"ExecStart={tmp_path}/python -m hivemind_core listen\n" in said("install-service", "--print")
+    assert f"ExecStart={tmp_path}/python -m hivemind_chatroom\n" in said("install-service", "--chatroom", "--print")
+
+
+def test_printing_writes_nothing(own_home: Path) -> None:
+    printed = said("install-service", "--print", "--system")
+    assert "# /etc/systemd/system/hivemind-core.service\n" in printed
+    assert "# /etc/sysusers.d/hivemind.conf\n" in printed
+    assert [*own_home.rglob("*.service")] == []
+
+
+def test_a_file_that_somebody_changed_is_left_alone(tmp_path: Path, bin_folder: Path) -> None:
+    path = tmp_path / HUB
+    said("install-service", "--output", str(tmp_path))
+    as_written = path.read_text()
+    path.write_text(as_written + "# mine\n")
+    ran = hub_command("install-service", "--output", str(tmp_path))
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.error.startswith(f"{path} is there and was changed by hand.")
+    assert path.read_text() == as_written + "# mine\n"
+    said("install-service", "--output", str(tmp_path), "--force")
+    assert path.read_text() == as_written
+
+
+def test_a_file_of_an_earlier_release_is_brought_up_to_date(
+    tmp_path: Path, bin_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said("install-service", "--output", str(tmp_path))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "elsewhere" / "python"))
+    said("install-service", "--output", str(tmp_path))
+    assert f"ExecStart={tmp_path}/elsewhere/python -m hivemind_core listen" in lines(tmp_path / HUB)
+
+
+def test_of_two_files_none_is_written_where_one_was_changed(tmp_path: Path) -> None:
+    (tmp_path / "hivemind.conf").write_text("u hivemind 4711\n")
+    assert hub_command("install-service", "--system", "--output", str(tmp_path)).code == 1
+    assert [path.name for path in tmp_path.glob("hivemind*")] == ["hivemind.conf"]
+
+
+@pytest.mark.parametrize("more", [[], ["--chatroom"]])
+def test_what_the_machine_cannot_see_is_no_service_of_it(
+    tmp_path: Path, bin_folder: Path, monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    monkeypatch.setattr(install_service, "HIDDEN", (tmp_path,))
+    ran = hub_command("install-service", "--system", "--output", str(tmp_path), *more)
+    assert (ran.code, ran.out) == (1, "")
+    assert f"/opt/hivemind/bin/hivemind-core install-service --system{''.join(f' {x}' for x in more)}" in ran.err
+    assert [*tmp_path.glob("*.service")] == []
+    assert "Warning: This installation needs" in hub_command("install-service", "--system", "--print", *more).err
+    assert hub_command("install-service", "--output", str(tmp_path), *more).code == 0
+
+
+def test_without_the_right_to_write_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    ran = hub_command("install-service", "--system", "--output", str(tmp_path))
+    assert ran.error == f"{tmp_path}/{HUB} cannot be written by this account. Run the command as root (sudo)."
+
+
+def test_elsewhere_it_only_shows(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert "Linux only" in hub_command("install-service").error
+    assert [*own_home.rglob("*.service")] == []
+    assert "ExecStart=" in said("install-service", "--print")
+
+
+def test_a_path_that_no_unit_can_name_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "it's" / "python"))
+    assert "cannot be named in a systemd unit" in hub_command("install-service").error
