@@ -4,10 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-SLOW := browser or e2e or interop or ovos or packaging
+# Many tests wait for processes: two files at a time take hardly more than half as long.
+TWO := -n 2 --dist loadfile
+SLOW := browser or deploy or e2e or interop or ovos or packaging
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-browser test-e2e test-interop test-ovos test-packaging check bench clean
+.PHONY: help run test test-unit test-browser test-deploy test-e2e test-interop test-ovos test-packaging check docs bench clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -36,13 +38,16 @@ run: $(VENV)/.installed-run ## Start a hub that answers, and a chatroom; prints 
 test: $(VENV)/.installed-dev ## Run every test, the slow suites too
 	@command -v espeak-ng >/dev/null || \
 		echo "There is no espeak-ng here, so nothing that makes speech is tested (on Debian: apt install espeak-ng)."
-	@$(PYTEST)
+	@$(PYTEST) $(TWO)
 
 test-unit: $(VENV)/.installed-dev ## Run the quick tests only
 	@$(PYTEST) -m 'not ($(SLOW))'
 
 test-browser: $(VENV)/.installed-dev ## The chatroom's page in a real browser (Debian: apt install chromium nginx-light)
 	@$(PYTEST) -m browser
+
+test-deploy: $(VENV)/.installed-dev ## The containers (as root; Debian: apt install podman buildah runc catatonit debootstrap npm)
+	@$(PYTEST) -m deploy
 
 test-e2e: $(VENV)/.installed-dev ## Hub and satellites as separate processes
 	@$(PYTEST) -m e2e
@@ -59,6 +64,9 @@ test-packaging: $(VENV)/.installed-dev ## Build and install the distributions
 check: $(VENV)/.installed-dev ## Lint and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+docs: $(VENV)/.installed-dev ## Build the pages as a site: build/site/index.html
+	@$(BIN)/mkdocs build --quiet
 
 bench: $(VENV)/.installed-dev ## Measure the hub beside the released one
 	@$(BIN)/python -m bench

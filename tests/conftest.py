@@ -15,7 +15,7 @@ import pytest
 from helpers.processes import Children
 
 HERE = Path(__file__).parent
-SUITES = ("e2e", "interop")
+SUITES = ("browser", "deploy", "e2e", "interop", "ovos")
 """Folders whose tests are a suite of their own, marked by its name."""
 CHILDREN = pytest.StashKey[Children]()
 NETWORKED = ("interop", "packaging")
@@ -45,7 +45,7 @@ def _is_local(address: Any) -> bool:
     if host in ("", "localhost"):
         return True
     try:
-        return ipaddress.ip_address(host.split("%")[0]).is_loopback or host == "0.0.0.0"
+        return ipaddress.ip_address(host.split("%")[0]).is_loopback or host in ("0.0.0.0", "::")
     except ValueError:
         return False
 
@@ -83,7 +83,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show what the processes of a failed test printed."""
     report = yield
-    children = item.stash.get(CHILDREN, None)
+    scene = getattr(item, "funcargs", {}).get("scene")
+    children = item.stash.get(CHILDREN, getattr(scene, "children", None))
     if report.failed and children is not None:
         report.sections.append(("processes", children.report()))
     return report

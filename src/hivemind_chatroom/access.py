@@ -66,8 +66,10 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def household(address: str) -> str:
-    """Return what limits go by: the address; of one of the wide world's IPv6, the /64 that one household has."""
-    found = _address(address)
+    """Return what limits go by: the address, without the port that some proxies add; of one of the wide world's IPv6,
+    the /64 that one household has.
+    """
+    found = _address(address) or _address(address.rpartition(":")[0].removeprefix("[").removesuffix("]"))
     if not isinstance(found, IPv6Address) or not found.is_global:
         return address if found is None else str(found)
     return str(ip_network((found, 64), strict=False))

@@ -127,10 +127,11 @@ class Routes:
     def login(self) -> AnyResponse | tuple[str, int] | str:
         """Ask for the room password."""
         wanted = request.values.get("next", "")
-        if not self._gate.has_password or (request.method == "GET" and self._gate.is_signed_in()):
+        asks = request.method != "POST"
+        if not self._gate.has_password or (asks and self._gate.is_signed_in()):
             return redirect(self._inside(wanted))
         about = {"title": self._chat.settings.title, "base": self._base, "next": wanted}
-        if request.method == "GET":
+        if asks:
             return render_template("login.html", **about, problem="")
         self._chat.ration(self._tries, household(request.remote_addr or ""))
         if self._gate.sign_in(request.form.get("password", "")):

@@ -11,7 +11,6 @@ from hivemind_bus_client.identity import NodeIdentity
 
 from .settings import DEFAULT_ROOM, PLATFORM
 
-
 THIS_MACHINE = "ws://127.0.0.1"
 
 

@@ -31,6 +31,7 @@ class Hive:
         self._make_client = make_client
         self._client: Any = None
         self._owned = False
+        self._problem = ""
         self._stopping = threading.Event()
         self._sender = threading.Thread(target=self._send_all, name="chatroom-sender", daemon=True)
 
@@ -87,6 +88,7 @@ class Hive:
 
     def _opened(self, *_: Any) -> None:
         log.info("connected to the hub")
+        self._problem = ""
         self._chat.set_link(LinkState("connected"))
 
     def _lost(self, *_: Any) -> None:
@@ -96,12 +98,12 @@ class Hive:
     def _closed(self, *_: Any) -> None:
         if self._stopping.is_set() or self._chat.link.is_refused:
             return
-        problem = getattr(self._client, "problem", "")
-        problem, down = clean_line(problem, MAX_FIELD), say("hub_down")
-        link = LinkState("down", down.text, problem or down.cure)
-        if link != self._chat.link:
-            log.warning("no link to the hub: %s", problem or down.text)
-        self._chat.set_link(link)
+        down = say("hub_down")
+        problem = clean_line(getattr(self._client, "problem", ""), MAX_FIELD) or down.text
+        if problem != self._problem:  # for whoever runs this: visitors need not know where the hub is
+            log.warning("no link to the hub: %s", problem)
+        self._problem = problem
+        self._chat.set_link(LinkState("down", down.text, down.cure))
         if getattr(self._client, "connected", False):  # it came back meanwhile, and may have said so already
             self._opened()
 

@@ -15,7 +15,7 @@ IDLE_S = 600.0
 
 MOST_CHARACTERS = 500_000
 """Of all lines of a room together; the newest is kept whatever it has."""
-MOST_LISTED_CHARACTERS = 2_000_000
+MOST_LISTED_CHARACTERS = 1_000_000
 """Of all lines that are returned at a time."""
 SHARE = 4
 """One address may open this part of all rooms; once there are no more, who has more than that makes room."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hivemind_bus_client.refusals import REFUSALS
-
 from .names import clean_line
 
 
@@ -35,7 +33,7 @@ MAX_FIELD = 500
 _ROWS = (
     # the link
     Sentence("hub_connecting", "Connecting to the hub.", "Messages can be written; they are sent once it answers."),
-    Sentence("hub_down", "The hub cannot be reached.", f"It is tried again by itself. {REFUSALS['unreachable'].cure}"),
+    Sentence("hub_down", "The hub cannot be reached.", "It is tried again by itself; the chatroom's log says more."),
     Sentence("refused", "{text}", "{cure}"),
     # a message
     Sentence(

@@ -14,6 +14,7 @@ from helpers.chatroom_core import DOWN, REFUSED, hear, send_all, spoken
 from helpers.web_visitor import Browser, Site
 from hivemind_chatroom.app import ON_PAGE
 from hivemind_chatroom.sentences import SENTENCES
+from hivemind_chatroom.settings import Access
 
 SCRIPTS = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'-alert(1)-'", "{{7*7}}", "</li><b>")
 
@@ -626,3 +627,12 @@ def test_what_is_nested_too_deeply_is_refused(site: Site, body: bytes) -> None:
     answer = site.browser().post("/send_message", data=body, content_type="application/json")
     assert answer.status_code == 400
     assert answer.get_json()["error"]
+
+
+def test_who_only_looks_at_the_door_tries_no_password() -> None:
+    site = Site(access=Access(room_password="sesame"))
+    browser = site.browser()
+    for _ in range(50):
+        assert browser.open("/login", "HEAD").status_code == 200
+    assert browser.post("/login", data={"password": "sesame"}).status_code == 302
+    site.stop()

@@ -161,7 +161,7 @@ def test_any_shape_is_survived(stage: Stage, message: Any) -> None:
     assert stage.chat.messages("", None, 0, 9) == []
 
 
-def test_the_link_is_shown_as_it_is(stage: Stage) -> None:
+def test_the_link_is_shown_as_it_is(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     assert stage.chat.link.state == "connecting"
     stage.client.happens("open")
     assert stage.chat.link.is_up
@@ -170,8 +170,9 @@ def test_the_link_is_shown_as_it_is(stage: Stage) -> None:
     assert stage.chat.link.as_dict() == {
         "state": "down",
         "text": say("hub_down").text,
-        "cure": "The hub does not answer. Start it.",
+        "cure": say("hub_down").cure,
     }
+    assert "The hub does not answer. Start it." in caplog.text
     stage.client.happens("open")
     assert stage.chat.link.is_up
 

@@ -12,8 +12,8 @@ from hivemind_chatroom.sentences import MAX_FIELD, SENTENCES, Sentence, say
 
 NEEDED = """
     waiting_for_hub waited_too_long queue_full hub_down hub_connecting link_lost unanswered not_understood nothing_said
-    denied refused restarted not_sent stopping rate_limited too_many_users too_many_rooms private_needs_cookies no_streams
-    no_such_page wrong_room_password cross_site cancelled address_refused host_refused forwarded_refused
+    denied refused restarted not_sent stopping rate_limited too_many_users too_many_rooms private_needs_cookies
+    no_streams no_such_page wrong_room_password cross_site cancelled address_refused host_refused forwarded_refused
     sign_in
 """.split()  # noqa: SIM905
 FIELDS = {"text": "A sentence.", "cure": "A cure.", "reason": "so it is", "detail": "too big", "seconds": 3}

@@ -6,8 +6,8 @@ const PATIENCE_MS = 2_000;
 const WORDS = {
   connected: "connected",
   connecting: "connecting",
-  down: "hub not reachable",
-  refused: "refused by the hub",
+  down: "hub is down",
+  refused: "hub refuses",
 };
 const LOST = {
   state: "down",
