@@ -231,10 +231,10 @@ class Chat:
         """Wait until there is a message to send and a link to send it by, and return it; None at the end."""
         with self._lock:
             while not self._stopping.is_set():
-                found = self._conversation.next_outgoing() if self._link.is_up else None
+                found = self._conversation.next_outgoing(self._now().now) if self._link.is_up else None
                 if found is not None:
                     return found
-                self._outgoing.wait()
+                self._outgoing.wait(TICK_S if self._conversation.waits() else None)  # some wait for their turn
             return None
 
     def sent(self, outgoing: Outgoing) -> None:
@@ -257,6 +257,7 @@ class Chat:
         """Take in what came from the hub."""
         with self._lock:
             self._tell(self._conversation.hear(incoming, self._now()))
+            self._outgoing.notify()
 
     def set_link(self, link: LinkState) -> None:
         """Note how it stands with the hub."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ from .turns import Turn, Turns
 
 NOBODYS_SESSIONS = ("", "default")
 """Sessions that say nothing of who is meant."""
+ASKED_AT_ONCE = 16
+"""Questions of one address that the assistant has at a time."""
 SAID_PER_S, SAID_AT_ONCE = 10.0, 200
 """What the assistant may say to one question, or unasked."""
 UTTERANCES = ("recognizer_loop:utterance", "ovos.utterance.handle")
@@ -126,10 +129,15 @@ class Conversation:
         self._waiting.append(turn)
         return message
 
-    def next_outgoing(self) -> Outgoing | None:
-        """Take the question that is to be sent next."""
-        while self._waiting:
-            turn = self._waiting.popleft()
+    def next_outgoing(self, now: float = math.inf) -> Outgoing | None:
+        """Take the question that is to be sent next. An address with many questions at the assistant waits, so that
+        those of others are answered as soon as ever.
+        """
+        asking = self.turns.asking(now)
+        for turn in list(self._waiting):
+            if turn.is_open and asking[turn.person.address] >= ASKED_AT_ONCE:
+                continue
+            self._waiting.remove(turn)
             if turn.is_open:
                 turn.is_sent = True  # what comes back may be quicker than the word that it has gone out
                 session = {**turn.person.outgoing_session(), "site_id": turn.room, "lang": turn.lang}

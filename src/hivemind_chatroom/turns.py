@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .people import Person
 
+BUSY_S = 10.0
+"""After which an assistant that has said nothing is no longer taken to be busy with a question."""
 REMEMBERED = 1000
 """Closed questions that a late answer still finds."""
 
@@ -26,6 +28,8 @@ class Turn:
     deadline: float
     """When it is over at the latest, in monotonic seconds."""
     is_sent: bool = False
+    sent_at: float = 0.0
+    """When, in monotonic seconds."""
     was_cut: bool = False
     """The link was lost since it was sent."""
     is_unmatched: bool = False
@@ -58,13 +62,23 @@ class Turns:
 
     def sent(self, turn: Turn, now: float) -> None:
         """A question has gone out; it is due to be answered."""
-        turn.is_sent = True
+        turn.is_sent, turn.sent_at = True, now
         turn.deadline = now + self._answer_s
 
     def heard(self, turn: Turn, now: float) -> None:
         """An answer, or a part of one, has come."""
         turn.replies += 1
         turn.deadline = now + self._answer_s
+
+    def asking(self, now: float) -> Counter[str]:
+        """Return how many questions of each address the assistant is probably busy with: sent a moment ago, and not
+        answered.
+        """
+        return Counter(
+            turn.person.address
+            for turn in self.open_turns()
+            if turn.is_sent and not turn.replies and now - turn.sent_at < BUSY_S
+        )
 
     def answered_by(self, number: int | None, session_id: str) -> Turn | None:
         """Return the question that a message from the assistant belongs to.

@@ -150,7 +150,7 @@ def test_refused_credentials_are_said(browsing: Browsing, scene: Scene, key: str
     wait_until(lambda: room.get("/readyz")[1]["link"] == "refused", 30, "the refusal")
     window = RoomPage(browsing.page(), room.url, "rob", "lobby")
     expect(window.banner).to_contain_text("hub")
-    expect(window.page.locator("#link-dot")).to_contain_text("refused by the hub")
+    expect(window.page.locator("#link-dot")).to_contain_text("hub refuses")
     window.say("hello?")
     expect(window.page.get_by_role("alert")).not_to_be_empty()
     expect(window.box).to_have_value("hello?")

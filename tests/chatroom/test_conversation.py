@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from helpers.chatroom_core import NOON, SECRET, Clock, converse, handled, settings, spoken, unmatched
-from hivemind_chatroom.conversation import SAID_AT_ONCE, Change, Conversation, Outgoing, Speaks
+from hivemind_chatroom.conversation import ASKED_AT_ONCE, SAID_AT_ONCE, Change, Conversation, Outgoing, Speaks
 from hivemind_chatroom.incoming import Cancelled, Denied, Ignored, Incoming, Played, Spoken
 from hivemind_chatroom.messages import ChatMessage, Kind, Media, Role, State
 from hivemind_chatroom.people import Person
 from hivemind_chatroom.rooms import IDLE_S
 from hivemind_chatroom.sentences import say
-from hivemind_chatroom.turns import REMEMBERED
+from hivemind_chatroom.turns import BUSY_S, REMEMBERED, Turn
 
 FIRST = 1000
 ANSWER_S, WAITING_S = 45.0, 300.0
@@ -537,6 +537,29 @@ def test_what_is_for_somebody_forgotten_is_told_to_nobody() -> None:
     session_id = earlier.person("alice").session_id  # as of an earlier run: her browser has not come back
     assert talk.hear(Spoken("buy a ring for bob", "", session_id=session_id, site_id="flask")) == []
     assert [line.to for line in talk.hear(spoken("now", person=talk.person("alice")))] == ["alice"]
+
+
+def test_one_address_does_not_keep_the_assistant_from_the_others() -> None:
+    talk = Talk()
+    for number in range(2 * ASKED_AT_ONCE):
+        talk.ask("alice", f"spam {number}")
+    talk.person("alice").address = "10.0.0.66"
+    talk.ask("bob", "a question")
+    sent = send_all(talk)
+    assert [turn.text for turn in sent] == [*(f"spam {number}" for number in range(ASKED_AT_ONCE)), "a question"]
+    talk.hear(spoken("there", sent[0].id))
+    assert [turn.text for turn in send_all(talk)] == [f"spam {ASKED_AT_ONCE}"]
+    talk.clock.advance(BUSY_S)
+    assert len(send_all(talk)) == ASKED_AT_ONCE - 1
+
+
+def send_all(talk: Talk) -> list[Turn]:
+    """Send whatever may be sent now."""
+    found = []
+    while (outgoing := talk.conversation.next_outgoing(talk.clock.now)) is not None:
+        talk.changes += talk.conversation.sent(outgoing, talk.clock.moment)
+        found.append(outgoing.turn)
+    return found
 
 
 def test_the_assistant_says_so_much_at_once_to_one_question() -> None:
