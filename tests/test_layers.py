@@ -13,8 +13,8 @@ SRC = Path(__file__).parents[1] / "src"
 
 BUS_CLIENT_PURE = """
     address answers bus_context bus_message codec denials encryption exceptions exchange intercom legacy legacy_crypto
-    link message noise outgoing parts playback reconnect refusal_rows refusals rsa_keys serialization sides text_encodings
-    topics topology trust version
+    link message noise open_questions outgoing parts playback reconnect refusal_rows refusals rsa_keys serialization
+    sides text_encodings topics topology trust version
 """
 CORE_PURE = """
     actions asking authors bus_events bus_frames client_metadata clients config_values echoes environment fairness

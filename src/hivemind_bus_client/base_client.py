@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from .acknowledging import Acknowledger
 from .address import check_useragent
-from .bus_context import Speaker, session_state, stamp
+from .bus_context import OtherSessions, Speaker, session_of, session_state, stamp
 from .credentials import Credentials
-from .delivery import BinaryDataCallbacks, Delivery, bus_calls
+from .delivery import BinaryDataCallbacks, Delivery, bus_calls, takes_speech
 from .dispatch import Dispatcher, event_key
 from .driver import NEWEST_PROTOCOL, PASSWORD_PROTOCOL, Driver, Hooks, NotStarted, Settings
 from .exceptions import NotConnected
@@ -21,6 +24,8 @@ from .identity import NodeIdentity
 from .keepalive import websocket_keepalive_options
 from .keyring import Keyring
 from .message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType, Message, as_message
+from .open_questions import OpenQuestions
+from .playback import ACKNOWLEDGEMENTS
 from .protocol_binding import Binding, default_protocol
 from .refusals import REFUSALS, HiveMindRefused, Refusal
 from .session import NoiseSession, Session, own_session_id
@@ -56,6 +61,11 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
     ``websocket_connect_timeout``, ``websocket_ping_*`` and ``emit_timeout`` are in seconds; ``emit_timeout``
     is how long `emit` waits for a connection once there has been one (0: it fails at once). ``compress`` None
     sends what is shorter. ``self_signed`` accepts any TLS certificate, since Noise proves who the hub is.
+
+    A skill may wait until its words are spoken. ``acknowledge_playback`` tells it so, in the session of the words, as
+    soon as their handlers have returned: a satellite that shows the words, or speaks them in a handler, needs nothing
+    else. None does it unless the program has a bus of its own or handles speech from the hub, on which something may
+    play, or has itself sent such a message; a hub that denies it gets no more on this connection.
     """
 
     AUTH_REJECTED_CLOSE_CODE = 1008
@@ -69,6 +79,8 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
     _binding: Binding | None = None
     _agent_bus: Any = None
     _was_connected = False
+    _plays = False
+    """The program has parts that may play, or has acknowledged playback itself."""
     _latched: HiveMindRefused | None = None
     """The refusal that ended a connection which the program runs."""
 
@@ -94,7 +106,10 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
         *,
         min_protocol_version: int = PASSWORD_PROTOCOL,
         emit_timeout: float = 0.0,
+        acknowledge_playback: bool | None = None,
     ) -> None:
+        self.acknowledge_playback = acknowledge_playback
+        self._plays = internal_bus is not None
         self.session = Session(own_session_id(internal_bus))
         self.internal_bus = internal_bus if internal_bus is not None else FakeBus(self.session.session_id)
         self.identity = identity if identity is not None else NodeIdentity()
@@ -119,6 +134,18 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
         self._delivery = Delivery(self.emitter, self._local_buses, self._speaker, lambda: self.bin_callbacks)
         self.init_identity()
         self._dispatcher = self._equipment()
+
+    @cached_property
+    def _acknowledger(self) -> Acknowledger:
+        return Acknowledger(self._acknowledge)
+
+    @cached_property
+    def _open_questions(self) -> OpenQuestions:
+        return OpenQuestions()
+
+    @cached_property
+    def _other_sessions(self) -> OtherSessions:
+        return OtherSessions()
 
     @abstractmethod
     def _equipment(self) -> Dispatcher:
@@ -154,7 +181,11 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
         if self._binding is not None:
             self._binding.sending(message)
         if kind == _BUS:
-            return message.forward(payload=self._stamped(message))
+            stamped = self._stamped(message)
+            if stamped.msg_type in ACKNOWLEDGEMENTS:
+                self._plays = True
+                self._acknowledger.left_to_program()
+            return message.forward(payload=stamped)
         if kind == _BINARY and binary_type != HiveMindBinaryPayloadType.UNDEFINED:
             return message.forward(bin_type=binary_type)
         return message
@@ -175,7 +206,12 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
             self._binding.not_sent(message)
 
     def _stamped(self, message: HiveMessage) -> Message:
-        return stamp(as_message(message.payload), self._speaker(), self.hub_session or {}, time.time())
+        bus_message, speaker, state = as_message(message.payload), self._speaker(), self.hub_session or {}
+        named = session_of(bus_message.context).get("session_id")
+        if isinstance(named, str) and named not in ("", speaker.session_id):
+            speaker, state = replace(speaker, session_id=named), self._other_sessions.state(named)
+        asked = self._open_questions.state(speaker.session_id, time.monotonic())
+        return stamp(bus_message, speaker, {**asked, **state}, time.time())
 
     def _emit_by_socket(self, given: Any, binary_type: HiveMindBinaryPayloadType) -> Any:
         """Send by the socket that the program brought; as released packages do, into the caller's own context."""
@@ -235,7 +271,7 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
             polling=self.polling,
         )
         keyring = Keyring(self.identity, self.address.pin_id, self._access_key, self._password)
-        return Driver(settings, keyring, Hooks(self._hello, self._received, self._changed, self._agreed))
+        return Driver(settings, keyring, Hooks(self._hello, self._heard, self._changed, self._agreed))
 
     def _bind(self, bus: Any = None, protocol: Any = None, site_id: str | None = None) -> None:
         """Take what `connect` was given; the protocol hears everything from the first message on."""
@@ -247,7 +283,7 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
                 return
             bound.undo()
         if bus is not None:
-            self._agent_bus = bus
+            self._agent_bus, self._plays = bus, True
         self.protocol = protocol if protocol is not None else default_protocol(self)
         self.protocol.identity = self.identity
         self.protocol.site_id = self.site_id
@@ -275,12 +311,14 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
         """Note a change of the connection, on the loop; handlers hear of it when their turn comes."""
         if event == "open":
             self._was_connected = True
+            self._acknowledger.opened()
             self.connected_event.set()
             self.handshake_event.set()
         elif event == "close":
             self.connected_event.clear()
             self.handshake_event.clear()
             self.crypto_key, self.noise_transport = self._pre_shared_key, None
+            self._acknowledger.stop()
             if self._binding is not None:
                 lost = self._binding.lost
                 self._dispatcher.put(lambda: [lost], may_drop=False)
@@ -289,6 +327,28 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
     def _hello(self) -> dict[str, Any]:
         return {"session": self.session.serialize(), "site_id": self.session.site_id}
 
+    def _heard(self, message: HiveMessage, size: int) -> None:
+        """Take in what comes from the hub, on the loop, but for what it says of acknowledgements."""
+        body = message.body if event_key(message.msg_type) == _BUS else None
+        if self._acknowledger.is_own_denial(body):
+            return
+        self._received(message, size)
+        shown = self._acknowledger.told(body, self.session_id) if self._acknowledges else None
+        if shown is not None:
+            self._dispatcher.put(lambda: [shown])
+
+    @property
+    def _acknowledges(self) -> bool:
+        if self.acknowledge_playback is not None:
+            return self.acknowledge_playback
+        return not self._plays and not takes_speech(self.bin_callbacks)
+
+    async def _acknowledge(self, msg_type: str, session: Mapping[str, Any]) -> None:
+        """Send an acknowledgement in a session; the program does not see it."""
+        if self._driver is not None:
+            about = HiveMessage(HiveMessageType.BUS, Message(msg_type, {}, {"session": dict(session)}))
+            await self._driver.send(about.forward(payload=self._stamped(about)))
+
     def _received(self, message: HiveMessage, size: int) -> None:
         """Take in a message, on the loop: waiters at once, handlers when their turn comes."""
         self._see(message)
@@ -296,13 +356,18 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
 
     def _see(self, message: HiveMessage) -> None:
         if event_key(message.msg_type) == _BUS and isinstance(message.body, dict):
-            self._note_session(message.body.get("context"))
+            self._note_session(message.body.get("type"), message.body.get("context"))
         super()._see(message)
 
-    def _note_session(self, context: Any) -> None:
-        state = session_state(context, self.session_id) if isinstance(context, dict) else None
+    def _note_session(self, topic: object, context: Any) -> None:
+        if not isinstance(context, dict):
+            return
+        self._open_questions.note(topic, context, time.monotonic())
+        state = session_state(context, self.session_id)
         if state is not None:
             self.hub_session = state
+        else:
+            self._other_sessions.note(context)
 
     def _local_buses(self) -> list[Any]:
         agent = self._agent_bus

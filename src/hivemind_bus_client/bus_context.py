@@ -14,7 +14,9 @@ HIVEMIND = "HiveMind"
 VERIFIED_SOURCE_KEY = "hivemind_verified_source_peer"
 
 STATE_KEYS = ("active_handlers", "converse_handlers", "response_mode", "intent_context")
-"""Session state that the hub hands out and expects back."""
+"""Session state that the hub hands out and expects back: OVOS keeps that of no session but its own device's."""
+OTHERS_KEPT = 256
+"""Sessions besides the own one whose state is kept, the latest."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,12 @@ def session_of(context: Mapping[str, Any]) -> dict[str, Any]:
 def stamp(message: Message, speaker: Speaker, state: Mapping[str, Any], now: float) -> Message:
     """Return a copy of a message about to be sent, with the keys filled in that it lacks.
 
-    ``state`` is what `session_state` kept of the hub's last message for the own session; ``now`` is Unix
-    time.
+    ``state`` is what `session_state` kept of the hub's last message for the speaker's session, and goes into no
+    other; ``now`` is Unix time.
     """
-    session = session_of(message.context) or _live(state, now)
+    session = session_of(message.context)
+    if session.get("session_id") in (None, "", speaker.session_id):
+        session = {**_live(state, now), **session}
     session["session_id"] = session.get("session_id") or speaker.session_id
     session["site_id"] = session.get("site_id") or speaker.site_id
     defaults = {"source": speaker.useragent, "platform": speaker.useragent, "destination": HIVEMIND}
@@ -65,7 +69,33 @@ def session_state(context: Mapping[str, Any], session_id: str) -> dict[str, Any]
     session = context.get("session")
     if not isinstance(session, dict) or session.get("session_id") != session_id:
         return None
-    return {key: session[key] for key in STATE_KEYS if session.get(key) is not None}
+    state = {key: session[key] for key in STATE_KEYS if session.get(key) is not None}
+    intents = session.get("context")  # what older OVOS calls `intent_context`
+    if isinstance(intents, dict) and intents.get("frame_stack"):
+        state["context"] = intents
+    return state
+
+
+class OtherSessions:
+    """The state of sessions that others have over this connection: the users of a chat room, or of a bridge."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, dict[str, Any]] = {}
+
+    def note(self, context: Mapping[str, Any]) -> None:
+        """Keep what a received message says of its session; the oldest ones go where there are too many."""
+        session = context.get("session")
+        session_id = session.get("session_id") if isinstance(session, dict) else None
+        if not isinstance(session_id, str):
+            return
+        self._states.pop(session_id, None)
+        self._states[session_id] = session_state(context, session_id) or {}
+        while len(self._states) > OTHERS_KEPT:
+            del self._states[next(iter(self._states))]
+
+    def state(self, session_id: str) -> dict[str, Any]:
+        """Return what to send back in a session."""
+        return self._states.get(session_id, {})
 
 
 def localise(message: Message, speaker: Speaker) -> Message:

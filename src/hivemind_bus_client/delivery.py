@@ -91,6 +91,12 @@ def handle_binary(message: HiveMessage, callbacks: BinaryDataCallbacks) -> Any:
     return None
 
 
+def takes_speech(callbacks: BinaryDataCallbacks) -> bool:
+    """Tell whether the program does something with speech that the hub sends."""
+    handler = getattr(callbacks, "handle_receive_tts", None)
+    return handler is not None and getattr(handler, "__func__", handler) is not BinaryDataCallbacks.handle_receive_tts
+
+
 def bus_calls(bus: Any, message: Message) -> list[Call]:
     """The calls that bring a message onto a bus, as the class that the application knows."""
     cls = message_class()

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from hivemind_bus_client.message import ROUTED_TYPES, HiveMessage, HiveMessageType, Message
+from hivemind_bus_client.topics import RENAMED
 
 from . import bus_events, routing, sessions
 from .actions import AGENT, PARENT, text
@@ -22,6 +23,8 @@ _QUESTIONS = (HiveMessageType.QUERY, HiveMessageType.CASCADE)
 _TO_ALL = (HiveMessageType.BROADCAST, HiveMessageType.PROPAGATE)
 _SENDABLE = frozenset({*ROUTED_TYPES, HiveMessageType.BUS, HiveMessageType.INTERCOM, HiveMessageType.PING})
 _UPWARD = _SENDABLE - {HiveMessageType.BROADCAST}
+OLD_NAMES = {new: old for old, new in RENAMED.items()}
+"""Older satellites know only what a message was called before OVOS renamed it; newer ones know both."""
 NOT_JOINED = "This hub has joined no other hub, or that one is not connected"
 
 
@@ -71,7 +74,7 @@ class AgentSide:
     def _reply(self, peer: Peer, message: Message) -> None:
         # Its own namespace comes off even where it is an admin by now: the question was asked before.
         context = sessions.outbound({**message.context, "source": "hive"}, peer.namespace)
-        body = {"type": message.msg_type, "data": message.data, "context": context}
+        body = {"type": OLD_NAMES.get(message.msg_type, message.msg_type), "data": message.data, "context": context}
         self._send(peer, HiveMessage(HiveMessageType.BUS, body, source_peer=peer.peer_id))
 
     # requests

@@ -1,6 +1,6 @@
 import pytest
 
-from hivemind_bus_client.bus_context import Speaker, localise, session_state, stamp
+from hivemind_bus_client.bus_context import OTHERS_KEPT, OtherSessions, Speaker, localise, session_state, stamp
 from hivemind_bus_client.message import Message
 
 ME = Speaker("agent", "mine", "kitchen")
@@ -44,6 +44,38 @@ def test_the_hubs_last_state_goes_back_with_a_message_that_brings_none():
     assert late == {"active_handlers": ["a"], "session_id": "mine", "site_id": "kitchen"}
     assert state["response_mode"] == {"expires_at": 100}
     assert stamp(Message("x"), ME, {"response_mode": "odd"}, 0).context["session"]["response_mode"] == "odd"
+
+
+def test_the_state_goes_beside_what_the_message_says_of_its_session():
+    state = {"active_handlers": ["a"], "utterance_states": {"b": "response"}}
+    sent = stamp(Message("x", {}, {"session": {"lang": "pt", "active_handlers": []}}), ME, state, 0)
+    assert sent.context["session"] == {
+        "active_handlers": [],
+        "utterance_states": {"b": "response"},
+        "lang": "pt",
+        "session_id": "mine",
+        "site_id": "kitchen",
+    }
+
+
+def test_older_ovos_gets_the_context_of_intents_back():
+    intents = {"timeout": 120, "frame_stack": [[{"entities": []}, 1.5]]}
+    assert session_state({"session": {"session_id": "mine", "context": intents}}, "mine") == {"context": intents}
+    for nothing in ({"frame_stack": []}, "odd", None):
+        assert session_state({"session": {"session_id": "mine", "context": nothing}}, "mine") == {}
+
+
+def test_the_state_of_other_sessions_is_kept_for_each_and_bounded():
+    others = OtherSessions()
+    for number in range(OTHERS_KEPT + 1):
+        others.note({"session": {"session_id": str(number), "active_handlers": [number], "lang": "en"}})
+    others.note({"session": {"session_id": "1", "active_handlers": [-1]}})
+    others.note({"session": {"session_id": "another", "lang": "en"}})
+    for nothing in ({}, {"session": "1"}, {"session": {"session_id": 5}}):
+        others.note(nothing)
+    assert others.state("0") == others.state("2") == others.state("unheard of") == others.state("another") == {}
+    assert others.state("1") == {"active_handlers": [-1]}
+    assert others.state("3") == {"active_handlers": [3]}
 
 
 def test_a_session_that_is_no_object_is_refused():

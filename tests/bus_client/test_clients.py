@@ -121,6 +121,24 @@ async def test_a_conversation(clients, hub):
     assert client.handshake_event.is_set()
 
 
+async def test_a_message_that_cannot_be_taken_in_does_not_end_the_satellite(clients, hub, monkeypatch, caplog):
+    client = await clients.connected()
+    heard: list = []
+    client.on_mycroft("speak", heard.append)
+
+    def failing(message):
+        if message.body["type"] == "bad":
+            raise TypeError("unhashable type")
+
+    monkeypatch.setattr(client, "_see", failing)
+    await hub.peers[0].tell("bad")
+    await clients.run(client.emit_mycroft, utterance("and now"))
+    await eventually(lambda: heard)
+    assert client.connected
+    assert hub.connections == 1
+    assert "could not be taken in" in caplog.text
+
+
 async def test_first_contact_pins_and_keeps_the_key_then_kk_follows(clients, hub):
     first = clients.new()
     await clients.run(first.connect)
@@ -694,6 +712,7 @@ async def test_waiting_for_what_comes_by_itself(clients, hub):
     assert (await waited(client.wait_for_message, "ovos.stop")).data == {"n": 1}
     assert (await waited(client.wait_for_mycroft, "mycroft.stop")).msg_type == "bus"
     assert (await waited(client.wait_for_payload, "bus", HiveMessageType.BROADCAST)).msg_type == "broadcast"
+    await clients.run(client.flush)  # the last wait may have ended at the one before
     assert await clients.run(client.wait_for_message, "bus", 0.01) is None
     assert await clients.run(client.wait_for_message, "x", 0.01) is None
 
@@ -859,6 +878,20 @@ async def test_the_hubs_session_state_is_sent_back(clients, hub):
     assert hub.received[0].body["context"]["session"]["active_handlers"] == ["a"]
 
 
+async def test_every_session_gets_its_own_state_back(clients, hub):
+    client = await clients.connected()
+    for user in ("alice", "bob"):
+        await hub.peers[0].tell("x", session={"session_id": user, "response_mode": {"skill_id": user}})
+    await hub.peers[0].tell("seen", session={"session_id": client.session_id, "active_handlers": ["own"]})
+    await eventually(lambda: client.hub_session)
+    for user in ("bob", "carol"):
+        await clients.run(client.emit_mycroft, utterance(user, session={"session_id": user}))
+    await eventually(lambda: len(hub.utterances) == 2)
+    bob, carol = (message.body["context"]["session"] for message in hub.utterances)
+    assert bob == {"session_id": "bob", "response_mode": {"skill_id": "bob"}, "site_id": client.site_id}
+    assert carol == {"session_id": "carol", "site_id": client.site_id}
+
+
 async def test_what_comes_in_is_made_local(clients, hub):
     client = await clients.connected()
     heard: list = []
@@ -950,7 +983,7 @@ async def test_many_threads_or_tasks_may_emit_at_once(clients, hub):
     await asyncio.gather(
         *(clients.run(client.emit_mycroft, utterance(str(n) + "x" * 100_000 * (n % 2))) for n in range(20))
     )
-    await eventually(lambda: len(hub.received) == 20)
+    await eventually(lambda: len(hub.utterances) == 20)
     assert hub.connections == 1
 
 
@@ -1166,6 +1199,6 @@ async def test_asyncio_a_cancelled_emit_does_not_break_the_stream(tmp_path, hub)
         await asyncio.sleep(0)
         task.cancel()
     await made.run(client.emit, utterance("after"))
-    await eventually(lambda: hub.received and hub.received[-1].body["data"] == {"utterances": ["after"]})
+    await eventually(lambda: hub.utterances and hub.utterances[-1].body["data"] == {"utterances": ["after"]})
     assert hub.connections == 1
     await client.close()

@@ -342,7 +342,7 @@ async def test_sending_a_message(satellite, hub):
     assert await satellite.run(*SEND) == Outcome(0, "== connected to HiveMind\n", "")
     assert hub.received[0].body["data"] == {"utterances": ["hello"]}
     await satellite.run(*SEND, "--siteid", "attic")
-    assert hub.received[1].body["context"]["session"]["site_id"] == "attic"
+    assert hub.utterances[1].body["context"]["session"]["site_id"] == "attic"
 
 
 @pytest.mark.parametrize("kind", ["escalate", "propagate"])

@@ -76,6 +76,11 @@ class LinkHub:
         self.answer: Callable[[Peer, Message], Any] = self.speak
         self._runner: Any = None
 
+    @property
+    def utterances(self) -> list[HiveMessage]:
+        """What came in of what satellites say."""
+        return [message for message in self.received if (message.body or {}).get("type") == "recognizer_loop:utterance"]
+
     async def start(self) -> None:
         """Listen, on the port used before if there was one."""
         app = web.Application()

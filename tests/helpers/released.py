@@ -52,7 +52,7 @@ def environment(name: str, requirements: Sequence[str], identity: bytes) -> Path
     """
     digest = hashlib.sha256(sys.version.encode() + identity).hexdigest()[:12]
     folder = cache_folder() / f"{name}-{digest}"
-    with _locked(folder.with_name(f"{folder.name}.lock")):
+    with locked(folder.with_name(f"{folder.name}.lock")):
         if not (folder / MARKER).exists():
             shutil.rmtree(folder, ignore_errors=True)
             make_environment(folder, requirements)
@@ -61,7 +61,8 @@ def environment(name: str, requirements: Sequence[str], identity: bytes) -> Path
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file's lock: one process at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
