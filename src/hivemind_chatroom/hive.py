@@ -19,6 +19,7 @@ from .settings import PLATFORM
 
 log = logging.getLogger(__name__)
 
+COMMAND = "`hivemind-client"
 RETRY_S = 1.0
 """After which a message that could not be sent is tried again while the link seems up."""
 
@@ -26,8 +27,10 @@ RETRY_S = 1.0
 class Hive:
     """The chatroom's link to its hub: `start` it, or `use` a client that somebody else connects."""
 
-    def __init__(self, chat: Chat, make_client: Callable[[], Any] | None = None) -> None:
+    def __init__(self, chat: Chat, make_client: Callable[[], Any] | None = None, app: str | None = None) -> None:
+        """Make the client when it starts; ``app`` names the identity that a cure is to change."""
         self._chat = chat
+        self._app = app
         self._make_client = make_client
         self._client: Any = None
         self._owned = False
@@ -111,6 +114,8 @@ class Hive:
         refusal = getattr(reason, "refusal", None)
         told = (refusal.sentence, refusal.cure) if refusal is not None else (str(reason), "")
         text, cure = (clean_line(each, MAX_FIELD) for each in told)
+        if self._app is not None:
+            cure = cure.replace(COMMAND, f"{COMMAND} --app {self._app}")
         if not self._chat.link.is_refused:
             log.error("the hub refuses this chatroom for good: %s %s", text, cure)
             self._chat.set_link(LinkState("refused", text, f"{cure} Then start the chatroom again.".strip()))

@@ -24,6 +24,8 @@ OLD_FILES = 3
 OURS = ("hivemind_chatroom", "hivemind_bus_client")
 """Who may say more than INFO: others write down what they send and receive, the access key among it."""
 
+LINK = "hivemind_chatroom.hive"
+
 Environ = dict[str, Any]
 Application = Callable[..., Iterable[bytes]]
 
@@ -50,9 +52,19 @@ def start(level: str, where: str | Path, form: str = AUTO) -> None:
     handler.setFormatter(formatter(form, sys.stdout if str(where) == STDOUT else None))
     root = logging.getLogger()
     root.addHandler(handler)
+    if str(where) != STDOUT:
+        _also_on_stderr(logging.getLogger(LINK))
     root.setLevel(max(logging.INFO, logging.getLevelName(level)))
     for name in OURS:
         logging.getLogger(name).setLevel(level)
+
+
+def _also_on_stderr(link: logging.Logger) -> None:
+    """Let whoever started this see what is the matter with the hub, without looking for the log."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    link.addHandler(handler)
 
 
 def _handler(where: str | Path) -> logging.Handler:

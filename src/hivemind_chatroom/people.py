@@ -21,9 +21,10 @@ SHARE = 4
 
 _NOT_KEPT = frozenset(
     {"session_id", "site_id", "pipeline", "location", "is_speaking", "is_recording"}
-    | {"blacklisted_skills", "blacklisted_intents"}
+    | {"blacklisted_skills", "blacklisted_intents", "active_skills", "utterance_states"}
 )
-"""What the assistant's side decides anew each time, or the chatroom itself."""
+"""What the assistant's side decides anew each time, or the chatroom itself; the client sends the last two back when a
+skill waits for an answer, and only then: OVOS would ask all of those skills first, each time."""
 
 
 class TooManyPeople(Exception):

@@ -19,6 +19,7 @@ from . import keyfile, logs, sockets
 from .access import refuse_address
 from .credentials import CredentialsError, Hub, make_client
 from .history import History, HistoryError
+from .names import Unfit, room_name
 from .settings import DEFAULT_PORT, DEFAULT_ROOM, Access, Limits, Settings, Times
 from .version import __version__
 
@@ -81,6 +82,13 @@ def _not_blank(context: click.Context, parameter: click.Parameter, value: str | 
     return value or ""
 
 
+def _room(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    try:
+        return room_name(value)
+    except Unfit as error:
+        raise click.BadParameter(f"{error.message} {error.cure}") from None
+
+
 def _from(least: int) -> click.IntRange:
     return click.IntRange(min=least, max=1_000_000)
 
@@ -120,7 +128,9 @@ def _satellite(name: str) -> list[str]:
     "--hub-port", type=click.IntRange(1, 65535), envvar=_satellite("HUB_PORT"), help="The hub's port (identity)."
 )
 @click.option("--app", metavar="NAME", help="Use the identity of this application instead of the shared one.")
-@click.option("--site-id", default=DEFAULT_ROOM, show_default=True, help="Where this satellite says it stands.")
+@click.option(
+    "--site-id", default=DEFAULT_ROOM, show_default=True, callback=_room, help="Where this satellite says it stands."
+)
 @click.option("--room-password", callback=_not_blank, help="Everybody signs in with it, from wherever they come.")
 @click.option("--open", is_flag=True, help="Serve every address, not the local network only.")
 @click.option("--allowed-host", multiple=True, callback=_hosts, help="Another name browsers reach it by. Repeatable.")
@@ -132,7 +142,9 @@ def _satellite(name: str) -> list[str]:
     help="A reverse proxy whose X-Forwarded-* headers are believed. Repeatable.",
 )
 @click.option("--prefix", default="", metavar="/PATH", callback=_prefix, help="Path a reverse proxy serves it under.")
-@click.option("--title", default=Settings.title, show_default=True, help="What stands above the page.")
+@click.option(
+    "--title", default=Settings.title, show_default=True, callback=_not_blank, help="What stands above the page."
+)
 @click.option("--private", is_flag=True, help="Everybody sees their own conversation only.")
 @click.option("--embeds", is_flag=True, help="Show pictures, sound and videos of other hosts in the page.")
 @click.option(
@@ -232,7 +244,7 @@ def run(options: Options) -> bool:
     with sockets.listen(options.host, options.port) as listener:
         history = None if settings.history is None else History(settings.history, settings.limits.rooms)
         chat = Chat(settings, history)
-        hive = Hive(chat, partial(make_client, options.hub))
+        hive = Hive(chat, partial(make_client, options.hub), options.hub.app)
         server = Server(create_app(chat), listener, settings.limits.streams, share_of(settings))
         _say_where(options, server.port)
         if options.until_eof:

@@ -53,7 +53,7 @@ class Times:
     """How long an accepted message waits for the hub."""
     heartbeat: float = 15.0
     """Between two signs of life on an event stream."""
-    name_held: float = 86_400.0
+    name_held: float = 3_600.0
     """How long a name stays with its browser after the last sign of it."""
 
 

@@ -627,17 +627,17 @@ def with_session(talk: Talk, name: str, turn: int | None, **session: Any) -> Spo
 def test_what_the_assistant_says_of_a_session_goes_back() -> None:
     talk = Talk()
     number = talk.asked("alice")
-    talk.hear(with_session(talk, "alice", number, active_skills=[["timer", 1]], site_id="elsewhere"))
+    talk.hear(with_session(talk, "alice", number, intent_context={"timer": 1}, site_id="elsewhere"))
     talk.ask("alice", room="kitchen")
     session = talk.send().session
-    assert (session["active_skills"], session["site_id"]) == ([["timer", 1]], "kitchen")
+    assert (session["intent_context"], session["site_id"]) == ({"timer": 1}, "kitchen")
 
 
 def test_a_session_is_one_persons() -> None:
     talk = Talk()
-    talk.hear(with_session(talk, "alice", talk.asked("alice"), active_skills=["timer"]))
+    talk.hear(with_session(talk, "alice", talk.asked("alice"), intent_context={"timer": 1}))
     talk.ask("bob")
-    assert "active_skills" not in talk.send().session
+    assert "intent_context" not in talk.send().session
 
 
 def test_the_assistant_may_go_on_in_another_language() -> None:

@@ -175,13 +175,14 @@ def test_the_session_that_goes_out_has_what_the_assistant_said_but_our_ids() -> 
             "site_id": "elsewhere",
             "lang": "xx",
             "active_skills": [["timer", 1]],
+            "intent_context": {"timer": 1},
             "pipeline": ["x"],
             "blacklisted_skills": ["y"],
             "system_unit": None,
         }
     )
     assert alice.outgoing_session() == {
-        "active_skills": [["timer", 1]],
+        "intent_context": {"timer": 1},
         "session_id": alice.session_id,
         "site_id": "kitchen",
         "lang": "de",

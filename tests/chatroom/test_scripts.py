@@ -94,7 +94,7 @@ def test_every_option_has_a_variable(started: Started) -> None:
         if name in ("version", "help"):
             continue
         value = values.get(name) or ("1" if name in switches else "9" if name in numbers else "/x")
-        value = "x.example" if name == "allowed_host" else value
+        value = {"allowed_host": "x.example", "site_id": "hall"}.get(name, value)
         before = options(started)
         after = options(started, **{f"HIVEMIND_CHATROOM_{name.upper()}": value})
         assert after != before, name

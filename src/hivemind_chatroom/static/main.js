@@ -115,3 +115,6 @@ byId("starters").hidden = !page.lang.toLowerCase().startsWith("en");
 byId("starters").addEventListener("click", (event) => {
   if (event.target.matches("button")) composer.put(event.target.textContent);
 });
+
+// On a phone this would open the keyboard over the conversation.
+if (matchMedia("(pointer: fine)").matches) byId("message").focus();
