@@ -13,14 +13,16 @@ from hivemind_bus_client.answers import QUERY_STREAM_END, QUERY_TIMEOUT, inner_t
 from hivemind_bus_client.bus_context import Speaker, localise
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_bus_client.outgoing import Outgoing
+from hivemind_bus_client.playback import NOT_OURS, Acknowledgements
 
 from . import bus_events, routing, sessions
 from .actions import AGENT, PARENT, Answer, Ask, Deny, Relay, denied, malformed, text
-from .asking import Asking, Finished, Said
+from .asking import QUERY_ADDRESS, Asking, Finished, Said
 from .bus_frames import problem_with
 from .posting import Post
 from .queries import CascadeChoice, Opening, WaysBack, chunk, complete, response, unanswered
 from .roles import UTTERANCES
+from .sessions import AGENT_ADDRESS
 from .surroundings import Surroundings
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ class Questions:
         self._node_id = around.identity.node_id
         self._ways = WaysBack()
         self._asking = Asking()
+        self._playback = Acknowledgements()
         self._asked: dict[str, Ask] = {}
         """Questions that are open, as they are passed on."""
 
@@ -108,13 +111,31 @@ class Questions:
         heard = self._asking.hear(message, self._around.monotonic())
         if heard is None:
             return False
+        if any(isinstance(event, Said) for event in heard):
+            self._spoken(message.context)
         self._follow(heard)
         return True
+
+    def _spoken(self, context: Mapping[str, Any]) -> None:
+        """Let a skill that waits until its words are spoken go on: nobody plays them here."""
+        session = context.get("session")
+        session_id = session.get("session_id") if isinstance(session, dict) else None
+        if isinstance(session, dict) and isinstance(session_id, str) and session_id not in ("", NOT_OURS):
+            number = self._playback.told(session, self._around.monotonic())
+            self._playback.shown(session_id, number)
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        for msg_type, session in self._playback.due(self._around.monotonic()):
+            context = {"session": dict(session), "source": QUERY_ADDRESS, "destination": AGENT_ADDRESS}
+            self._around.agent.emit(Message(msg_type, {}, context))
 
     def tick(self) -> None:
         """To be called about once a second."""
         now = self._around.monotonic()
+        self._acknowledge()
         if not self._around.agent.available:
+            self._playback.forget()
             self._follow(self._asking.unavailable())
         self._follow(self._asking.tick(now))
         self._ways.tick(now)

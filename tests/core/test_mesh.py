@@ -206,6 +206,32 @@ async def test_a_question_that_is_denied_above_is_answered_below(hives: AsyncExi
 # --- questions ----------------------------------------------------------------------------------------------
 
 
+async def test_a_skill_that_waits_until_its_answer_is_spoken_is_told_so(hives: AsyncExitStack) -> None:
+    """Nobody plays the answer to a QUERY, and the skill would hold back its end for 15 seconds."""
+    [hive] = await chain(hives, "hall")
+    asker = await hive.join("asker")
+
+    def respond(message: Message) -> None:
+        if message.msg_type == UTTERANCE:
+            hive.agent.deliver(message.forward("speak", {"utterance": "four"}))
+        elif message.msg_type == "recognizer_loop:audio_output_end":
+            [asked] = hive.agent.of_type(UTTERANCE)
+            hive.agent.deliver(asked.forward("ovos.utterance.handled"))
+
+    hive.agent.respond = respond
+    asker.send(HiveMessage("query", asking(), metadata={"query_id": "q"}))
+    await hive.settle()
+    assert answers(asker) == [("speak", "four")]
+    hive.clock.advance(1)
+    hive.hub.tick()
+    await hive.settle()
+    assert answers(asker) == [("speak", "four"), ("hive.query.complete", None)]
+    [start], [end] = (hive.agent.of_type(f"recognizer_loop:audio_output_{each}") for each in ("start", "end"))
+    [asked] = hive.agent.of_type(UTTERANCE)
+    assert start.context["session"]["session_id"] == asked.context["session"]["session_id"]
+    assert end.context["session"] == start.context["session"]
+
+
 async def test_a_query_is_answered_by_the_agent_in_the_askers_own_session(hives: AsyncExitStack) -> None:
     [hive] = await chain(hives, "hall")
     asker, other = await hive.join("asker", lang="de-de"), await hive.join("other")
