@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.pair import cannot_run
 from helpers.systemd_machine import OPT, Machine, machine
 
 KEY, ROOM_KEY, PASSWORD = "key-of-the-kitchen", "key-of-the-chatroom", "orbital-walnut-cipher-93-lantern"
@@ -152,7 +153,7 @@ def test_a_stuck_chatroom_is_started_again(hub: Machine) -> None:
 def person(host: Machine) -> Machine:
     """Somebody with an account, who may log in."""
     if host.try_to("systemctl start dbus systemd-logind").returncode or not PAM.exists():
-        pytest.skip("nobody can log in here (on Debian: apt install dbus libpam-systemd)")
+        cannot_run("nobody can log in here (on Debian: apt install dbus libpam-systemd)")
     host.run(f"useradd -m -s /bin/sh {PERSON}; loginctl enable-linger {PERSON}")
     host.wait(f"systemctl is-active user@$(id -u {PERSON})", "active")
     host.try_to(f"systemctl stop {HUB} {ROOM}")

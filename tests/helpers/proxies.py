@@ -7,9 +7,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
 from .nginx import make_certificate
+from .pair import cannot_run
 from .processes import Child, Children, free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -91,5 +90,5 @@ class Proxy:
 def _program(name: str, package: str) -> str:
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin")
     if found is None:
-        pytest.skip(f"there is no {name} here (on Debian: apt install {package})")
+        cannot_run(f"there is no {name} here (on Debian: apt install {package})")
     return found

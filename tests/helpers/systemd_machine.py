@@ -14,8 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
+from .pair import cannot_run
 from .processes import POLL_S, ChildError
 
 SCRIPT = Path(__file__).with_suffix(".sh")
@@ -96,9 +95,9 @@ class Machine:
 
 @contextlib.contextmanager
 def machine(folder: Path) -> Iterator[Machine]:
-    """Boot one; skip the test where that is not possible."""
+    """Boot one; end the test where that is not possible."""
     if os.geteuid() != 0 or not SYSTEMD.exists() or shutil.which("unshare") is None:
-        pytest.skip("a systemd of its own needs root, systemd and unshare")
+        cannot_run("a systemd of its own needs root, systemd and unshare")
     folder.mkdir()
     groups = _cgroups(f"hivemind-test-{os.getpid()}")
     argv = [
@@ -120,7 +119,7 @@ def machine(folder: Path) -> Iterator[Machine]:
         made = Machine(outer)
         if not made.boot():
             log.seek(0)
-            pytest.skip(f"systemd cannot be started here: {log.read().decode(errors='replace')[-300:]}")
+            cannot_run(f"systemd cannot be started here: {log.read().decode(errors='replace')[-300:]}")
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         made.run(INSTALL.format(opt=OPT, version=version))
         yield made
