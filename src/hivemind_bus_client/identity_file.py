@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -49,9 +50,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def make_private(path: str | os.PathLike[str]) -> None:
-    """Take away what others may do with a file, where that is possible."""
+    """Take away what others may do with a file, where that is possible; a folder stays as it is."""
     with suppress(OSError):
-        if os.stat(path).st_mode & 0o077:
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode) and mode & 0o077:
             os.chmod(path, 0o600)
 
 

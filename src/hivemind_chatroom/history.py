@@ -14,6 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from hivemind_bus_client.identity_file import make_private
+
 IN_MEMORY = ":memory:"
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x484D4352
@@ -53,6 +55,7 @@ class History:
             self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare()
+                make_private(path)  # only now is it known to be ours
                 self._rooms = {room for (room,) in self._db.execute("SELECT DISTINCT room FROM messages")}
             except BaseException:
                 self._db.close()
@@ -159,5 +162,3 @@ def _make_file(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    if path.stat().st_mode & 0o077:
-        path.chmod(0o600)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hivemind_bus_client.exceptions import IdentityFileCorrupted
-from hivemind_bus_client.identity_file import IdentityFile, read_or_create_noise_key, write_private
+from hivemind_bus_client.identity_file import IdentityFile, make_private, read_or_create_noise_key, write_private
 
 
 def mode(path) -> int:
@@ -124,3 +124,9 @@ def test_a_damaged_noise_key_is_refused_and_left_alone(tmp_path, content):
     with pytest.raises(IdentityFileCorrupted, match=r"n\.key"):
         read_or_create_noise_key(tmp_path / "n.key")
     assert (tmp_path / "n.key").read_text() == content
+
+
+def test_a_folder_is_not_taken_for_a_file_to_be_made_private(tmp_path):
+    tmp_path.chmod(0o755)
+    make_private(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o755

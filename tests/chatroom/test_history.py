@@ -119,6 +119,17 @@ def test_another_thread_may_go_on() -> None:
     history.close()
 
 
+def test_what_is_not_ours_is_left_as_it_is(tmp_path: Path) -> None:
+    folder, foreign = tmp_path / "folder", tmp_path / "foreign.db"
+    folder.mkdir(mode=0o755)
+    foreign.write_text("no database")
+    foreign.chmod(0o644)
+    for path, mode in ((folder, 0o755), (foreign, 0o644)):
+        with pytest.raises(HistoryError):
+            History(path)
+        assert path.stat().st_mode & 0o777 == mode
+
+
 def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "folder" / "history.db"
     history = History(path)
