@@ -46,7 +46,7 @@ test-unit: $(VENV)/.installed-dev ## Run the quick tests only
 test-browser: $(VENV)/.installed-dev ## The chatroom's page in a real browser (Debian: apt install chromium nginx-light)
 	@$(PYTEST) -m browser
 
-test-deploy: $(VENV)/.installed-dev ## The containers (as root; Debian: apt install podman buildah runc catatonit debootstrap npm)
+test-deploy: $(VENV)/.installed-dev ## The containers (as root; Debian: apt install podman buildah runc catatonit debootstrap netavark aardvark-dns npm)
 	@$(PYTEST) -m deploy
 
 test-e2e: $(VENV)/.installed-dev ## Hub and satellites as separate processes
@@ -66,7 +66,7 @@ check: $(VENV)/.installed-dev ## Lint and types
 	@$(BIN)/mypy
 
 docs: $(VENV)/.installed-dev ## Build the pages as a site: build/site/index.html
-	@$(BIN)/mkdocs build --quiet
+	@$(BIN)/mkdocs build
 
 bench: $(VENV)/.installed-dev ## Measure the hub beside the released one
 	@$(BIN)/python -m bench

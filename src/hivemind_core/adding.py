@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import socket
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from . import client_metadata, options
 from .clients import Client
 from .config import Config
 from .console import Failure, configuration, database, friendly_name, print_json, table
+from .environment import ADVERTISED_HOST, ADVERTISED_PORT
 from .passwords import random_secret, strength_bits
 from .roles import DEFAULT_ROLE, ROLES, UTTERANCES
 from .storage import DuplicateKey
@@ -149,12 +151,13 @@ def _print_added(client: Client, wish: Wish) -> None:
 def _print_next(client: Client, config: Config) -> None:
     """Print what to run on the satellite."""
     config = as_it_runs(config)
-    host = config.front.host
+    listens_at = config.front.host
+    host = os.environ.get(ADVERTISED_HOST) or (_own_address() if listens_at in ANYWHERE else listens_at)
     arguments = {
         "--key": client.api_key,
         "--password": client.password or "",
-        "--host": config.front.dialled_as(_own_address() if host in ANYWHERE else host),
-        "--port": str(config.front.port),
+        "--host": config.front.dialled_as(host),
+        "--port": os.environ.get(ADVERTISED_PORT) or str(config.front.port),
         "--siteid": client.name,
     }
     line = shlex.join(["hivemind-client", "set-identity", *(part for pair in arguments.items() for part in pair)])

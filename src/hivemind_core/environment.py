@@ -16,6 +16,8 @@ from .config_values import ConfigError, is_number
 
 CONFIG = "HIVEMIND_CONFIG"
 """Names the file itself."""
+ADVERTISED_HOST, ADVERTISED_PORT = "HIVEMIND_ADVERTISED_HOST", "HIVEMIND_ADVERTISED_PORT"
+"""What satellites are told to dial, where a container or a router stands between them and the port listened at."""
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("auto", "plain", "json", "journal")
 

@@ -294,3 +294,11 @@ def test_payload_and_errors_are_apart_in_a_real_process(own_home: Path, own_iden
     assert (second.returncode, second.stdout) == (1, "")
     assert second.stderr.startswith("Error: A client already exists for access key 'k' (Node ID: 1,")
     assert "Traceback" not in second.stderr
+
+
+def test_behind_a_published_port_satellites_are_told_where_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIVEMIND_ADVERTISED_HOST", "hub.example")
+    monkeypatch.setenv("HIVEMIND_ADVERTISED_PORT", "15678")
+    words = next_command(said("add-client"))
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    assert (options["--host"], options["--port"]) == ("hub.example", "15678")
