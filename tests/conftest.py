@@ -17,6 +17,7 @@ from helpers.processes import Children
 HERE = Path(__file__).parent
 SUITES = ("browser", "deploy", "e2e", "interop", "ovos")
 """Folders whose tests are a suite of their own, marked by its name."""
+LONGEST = ("deploy", "ovos", "interop", "browser", "e2e")
 CHILDREN = pytest.StashKey[Children]()
 NETWORKED = ("interop", "packaging")
 
@@ -72,11 +73,16 @@ def only_this_machine(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of a suite."""
+    """Mark the tests of a suite; those that take longest come first, so that two at a time end together."""
     for item in items:
-        suite = item.path.relative_to(HERE).parts[0]
+        suite = _suite(item)
         if suite in SUITES:
             item.add_marker(suite)
+    items.sort(key=lambda item: LONGEST.index(_suite(item)) if _suite(item) in LONGEST else len(LONGEST))
+
+
+def _suite(item: pytest.Item) -> str:
+    return item.path.relative_to(HERE).parts[0]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -256,7 +256,7 @@ def test_images_are_built_from_the_clone_as_nobody_special(platform: str, clone:
         build = service["build"]
         assert Path(build["context"]) == clone.path
         assert (clone.path / build["dockerfile"]).is_file()
-        assert build["args"]["BASE_IMAGE"].startswith("docker.io/library/python:")
+        assert build["args"]["BASE_IMAGE"].startswith("python:")
         extra = build["args"].get("EXTRA", "core")
         assert (clone.deploy / "ovos" / "requirements" / f"{extra}.txt").is_file()
         assert service.get("user", "") == ("0:0" if name == "ovos_phal_admin" else "")
