@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 # Many tests wait for processes: two files at a time take hardly more than half as long.
-TWO := -n 2 --dist loadfile
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 SLOW := browser or deploy or e2e or interop or ovos or packaging
 
 .DEFAULT_GOAL := help
