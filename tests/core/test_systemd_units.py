@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.pair import cannot_run
 from hivemind_core.systemd_units import CHATROOM, HUB, Program, Unfit, account, is_unchanged, system_unit, user_unit
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "systemd"
@@ -49,7 +50,7 @@ def test_the_units_that_ship_are_these(program: Program, scope: str) -> None:
 
 def analyze(scope: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     if shutil.which("systemd-analyze") is None:
-        pytest.skip("there is no systemd-analyze here (on Debian: apt install systemd)")
+        cannot_run("there is no systemd-analyze here (on Debian: apt install systemd)")
     argv = ["systemd-analyze", *(["--user"] if scope == "user" else []), *map(str, arguments)]
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
 
