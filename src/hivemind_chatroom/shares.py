@@ -139,13 +139,21 @@ class FairServer(TcpWSGIServer):  # type: ignore[misc]
     most = 1_000_000
     share = Share()
     _is_making_way = False
+    _has_closed = False
+    """A connection in this round of the loop, whose file number a new one would get, with all that was seen of it."""
 
     def readable(self) -> bool:
         """Tell whether to take new connections; asked in each round of the loop."""
+        self._has_closed = False
         if len(self.active_channels) >= self.most and not self._is_making_way:
             self._is_making_way = True
             self.trigger.pull_trigger(self._make_way)  # nothing may be closed while the loop looks what is open
         return bool(super().readable())
+
+    def handle_accept(self) -> None:
+        """Take a new connection."""
+        if not self._has_closed:
+            super().handle_accept()
 
     def maintenance(self, now: float) -> None:
         """Besides those that are idle for too long, close those whose address lets too much wait to be read."""
@@ -154,7 +162,7 @@ class FairServer(TcpWSGIServer):  # type: ignore[misc]
         for channel in list(self.active_channels.values()):
             unread[whose(channel)] += channel.total_outbufs_len
             if unread[whose(channel)] > MOST_UNREAD and not self.share.is_proxy(channel.addr[0]):
-                self.trigger.pull_trigger(channel.handle_close)
+                self.trigger.pull_trigger(partial(self._let_go, channel))
 
     def _make_way(self) -> None:
         self._is_making_way = False
@@ -162,7 +170,11 @@ class FairServer(TcpWSGIServer):  # type: ignore[misc]
             found = self._least_missed()
             if found is None:
                 return
-            found.handle_close()
+            self._let_go(found)
+
+    def _let_go(self, channel: Any) -> None:
+        self._has_closed = True
+        channel.handle_close()
 
     def _least_missed(self) -> Any:
         shared = [each for each in self.active_channels.values() if not self.share.is_proxy(each.addr[0])]
