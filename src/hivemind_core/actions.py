@@ -14,6 +14,22 @@ PARENT = "<parent>"
 """The hub above, where a message comes from or goes to; no peer id is like this."""
 AGENT = "<agent>"
 """The agent's bus, where somebody asked for a message to be sent."""
+_MEMBER = "<hub "
+
+
+def member(hub: str) -> str:
+    """Return how another hub of the cluster is named, where a message comes from or goes to."""
+    return f"{_MEMBER}{hub}>"
+
+
+def member_of(way: str) -> str:
+    """Return the id of the hub of the cluster that is named so; empty for everybody else."""
+    return way[len(_MEMBER) : -1] if way.startswith(_MEMBER) else ""
+
+
+def may_go_up(sender: str) -> bool:
+    """Tell whether a sender's messages go to the hub above: what another hub passes on, that one sends up itself."""
+    return sender != PARENT and not member_of(sender)
 
 
 class Origin(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +14,7 @@ from . import bus_events, routing, sessions
 from .actions import AGENT, PARENT, text
 from .agents import Agent
 from .bus_frames import Twins
+from .company import Company
 from .mesh import Mesh
 from .peers import Peer, Registry
 
@@ -25,6 +26,7 @@ _SENDABLE = frozenset({*ROUTED_TYPES, HiveMessageType.BUS, HiveMessageType.INTER
 _UPWARD = _SENDABLE - {HiveMessageType.BROADCAST}
 OLD_NAMES = {new: old for old, new in RENAMED.items()}
 """Older satellites know only what a message was called before OVOS renamed it; newer ones know both."""
+UNREACHED = "backend_unavailable: the other hubs of the cluster cannot be reached"
 NOT_JOINED = "This hub has joined no other hub, or that one is not connected"
 
 
@@ -36,12 +38,14 @@ class AgentSide:
         peers: Registry,
         agent: Agent,
         mesh: Mesh,
+        company: Company,
         send: Callable[[Peer, HiveMessage], None],
         is_ready: Callable[[], bool],
     ) -> None:
         self._peers = peers
         self._agent = agent
         self._mesh = mesh
+        self._company = company
         self._send = send
         self._is_ready = is_ready
         self._twins = Twins()
@@ -55,7 +59,7 @@ class AgentSide:
 
     def deliver(self, message: Message) -> None:
         """Take a message; one addressed to a satellite goes to it."""
-        if self._mesh.questions.hears(message):
+        if self._mesh.questions.hears(message) or self._company.hears(message):
             return
         request = self._requests.get(message.msg_type)
         if request is not None:
@@ -64,11 +68,30 @@ class AgentSide:
         if not wanted:
             return
         source = message.context.get("source")
-        if isinstance(source, str) and self._peers.get(source) is not None:
+        if isinstance(source, str) and (self._peers.get(source) is not None or self._company.has(source)):
             return  # a satellite's request on its way to the agent
-        peers = [peer for peer_id in wanted if (peer := self._peers.get(peer_id)) is not None]
-        if peers and not self._twins.repeats(message):
-            for peer in peers:
+        here = {peer_id for peer_id in wanted if self._peers.get(peer_id) is not None}
+        elsewhere = {peer_id for peer_id in wanted - here if self._company.has(peer_id)}
+        if not (here or elsewhere) or self._twins.repeats(message):
+            return
+        self._answer(AGENT, here, message)
+        if elsewhere and not self._company.reply(elsewhere, message):
+            self.undelivered(message.msg_type, message.context)
+
+    def from_member(self, way: str, peer_ids: Collection[str], message: Message) -> None:
+        """Take an answer that another hub of the cluster heard of its assistant."""
+        self._answer(way, peer_ids, message)
+
+    def undelivered(self, msg_type: str, context: Mapping[str, Any]) -> None:
+        """Say on the agent's bus that an answer cannot reach a satellite at another hub."""
+        log.warning("%.100r for a satellite at another hub could not be delivered", msg_type)
+        self._agent.emit(bus_events.send_failed(context, UNREACHED, context.get("destination")))
+
+    def _answer(self, way: str, peer_ids: Collection[str], message: Message) -> None:
+        if not peer_ids or self._company.repeats(way, message):
+            return
+        for peer in map(self._peers.get, peer_ids):
+            if peer is not None:
                 self._reply(peer, message)
 
     def _reply(self, peer: Peer, message: Message) -> None:
@@ -89,15 +112,28 @@ class AgentSide:
             self._refuse(message, found, peer_id)
         elif wanted in _TO_ALL:
             self._mesh.is_echo(AGENT, found)  # so that it is known when it comes round
-            if self._mesh.post.to_all(found) is None:
-                self._refuse(message, "the message is too large", peer_id)
-        elif peer_id is not None and not self._ask_or_send(found, text(peer_id)):
-            self._agent.emit(bus_events.send_error(message.context, peer_id))
+            self._send_to_all(message, found)
+        elif peer_id is not None:
+            self._send_to_one(message, found, text(peer_id))
+
+    def _send_to_all(self, request: Message, found: HiveMessage) -> None:
+        if self._mesh.post.to_all(found) is None:
+            self._refuse(request, "the message is too large", None)
+        elif self._company.speaks_for_bus() and self._company.relay(found, unheard=True) is None:
+            self._refuse(request, UNREACHED, None)
+
+    def _send_to_one(self, request: Message, found: HiveMessage, peer_id: str) -> None:
+        """Where hubs share the assistant's bus, each hears this: the one with the satellite sends."""
+        is_here = self._peers.get(peer_id) is not None
+        if not is_here and (self._company.shares_bus(peer_id) or not self._company.speaks_for_bus()):
+            return
+        if not self._ask_or_send(found, peer_id):
+            self._agent.emit(bus_events.send_error(request.context, peer_id))
 
     def _send_upstream(self, message: Message) -> None:
         """Serve ``hive.send.upstream``: a message to the hub above."""
-        if message.data.get("msg_type") == HiveMessageType.BROADCAST:
-            return  # it only goes down
+        if message.data.get("msg_type") == HiveMessageType.BROADCAST or not self._company.speaks_for_bus():
+            return  # it only goes down; another hub that hears it sends it up
         found = _requested(message.data, _UPWARD)
         if isinstance(found, str):
             self._refuse(message, found, None)

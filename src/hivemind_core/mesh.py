@@ -34,6 +34,8 @@ from .actions import (
     ToAgent,
     Unseal,
     denied,
+    may_go_up,
+    member_of,
     text,
 )
 from .authors import Authors
@@ -167,6 +169,28 @@ class Mesh:
         """Tell whether a message from above may do what the hub above may: that or a friend signed it, or nobody."""
         return not author or self._authors.is_trusted(author, self._parent_name)
 
+    # the other hubs of a cluster
+
+    def from_member(self, way: str, message: HiveMessage) -> None:
+        """Take a message that another hub passes on as it is to reach the satellites here; or an answer."""
+        if message.metadata.get("is_response"):
+            self.questions.answered(way, Answer(message))
+        elif message.msg_type in (HiveMessageType.QUERY, HiveMessageType.CASCADE):
+            self.questions.take(way, _question(message))
+        elif message.msg_type == HiveMessageType.PROPAGATE and message.payload.msg_type == HiveMessageType.PING:
+            self._flood(way, Flood(message.payload.body, message, direct=False))
+        elif not self.is_echo(way, message):
+            self.post.relay(way, Relay(message, down=True))
+
+    def lift(self, way: str, message: HiveMessage) -> None:
+        """Pass a message of another hub on to the hub above."""
+        if message.msg_type in (HiveMessageType.QUERY, HiveMessageType.CASCADE) and not message.metadata.get(
+            "is_response"
+        ):
+            self.questions.lift(way, _question(message))
+        elif not self.post.to(PARENT, message):
+            self.post.deny(way, denied("upstream_unavailable", str(message.msg_type)))
+
     # floods
 
     def _flood(self, sender: str, action: Flood) -> None:
@@ -183,8 +207,9 @@ class Mesh:
         self._around.agent.emit(bus_events.pinged(ping))
         if heard == Heard.BEGINS:
             self._floods.hear(flood_id, self.here.node_id, sender, self._around.monotonic())
-            self.post.to(sender, self._own_ping(flood_id))
-            self.post.relay(sender, Relay(action.relayed, down=True, up=sender != PARENT))
+            if not member_of(sender):
+                self.post.to(sender, self._own_ping(flood_id))
+            self.post.relay(sender, Relay(action.relayed, down=True, up=may_go_up(sender)))
         elif self._floods.origin(flood_id) != sender:
             self.post.pass_on(self._floods.origin(flood_id), action.relayed)
 
@@ -240,6 +265,10 @@ class Mesh:
         self._echoes.gone(peer_id)
         self._authors.gone(peer_id)
         self._sealed.gone(peer_id)
+
+
+def _question(message: HiveMessage) -> Ask:
+    return Ask(HiveMessageType(message.msg_type), message.payload, message)
 
 
 def _by(action: Action, author: str) -> Action:

@@ -57,6 +57,8 @@ class Peer:
     """Its connection is closed or being closed; nothing more is taken from it or sent to it."""
     static_key: bytes | None = field(default=None, repr=False)
     """The device key it proved; None before its session."""
+    password: str | None = field(default=None, repr=False)
+    """The one it came in with; before its session the one that XXpsk2 goes by."""
     new_sessions: Ration | None = field(default=None, repr=False)
     """How often it may still change its session."""
     active_at: float = 0.0
@@ -138,6 +140,10 @@ class Registry:
         peer.peer_id = self.peer_id_for(peer.client, peer.useragent, str(peer.session["session_id"]))
         peer.registered = True
         self._by_id[peer.peer_id] = peer
+
+    def displace(self, peer_id: str) -> None:
+        """Let go of an id that another hub of the cluster has now; nothing reaches the connection any more."""
+        self._by_id.pop(peer_id, None)
 
     def remove(self, peer: Peer) -> bool:
         """Forget a connection; False when it was forgotten before."""

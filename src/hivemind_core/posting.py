@@ -13,7 +13,7 @@ from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_bus_client.outgoing import Outgoing
 
 from . import routing, sessions
-from .actions import AGENT, PARENT, Deny, Relay, denied
+from .actions import AGENT, PARENT, Deny, Relay, denied, may_go_up, member_of
 from .asking import SPEAK_TYPES
 from .bus_frames import problem_with
 from .peers import Peer
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 ANSWERS = SPEAK_TYPES | {QUERY_STREAM_END, QUERY_TIMEOUT}
 """What may come back to the agent on its own questions: anybody may answer them, whatever else they may send."""
+QUESTIONS = (HiveMessageType.QUERY, HiveMessageType.CASCADE)
+NOT_ALL_HUBS = "The other hubs of the cluster cannot be reached: only the satellites of this one got the message."
 
 
 class Post:
@@ -47,9 +49,11 @@ class Post:
             return self._around.parent is not None and self._around.parent.send(message)
         if receiver == AGENT:
             return self._to_own_bus(message)
+        if member_of(receiver):
+            return self._around.company.tell(receiver, message)
         peer = self._around.peers.get(receiver)
         if peer is None:
-            return False
+            return self._around.company.send(receiver, message)
         self._around.send(peer, message)
         return True
 
@@ -62,7 +66,7 @@ class Post:
         return self.to(receiver, message) if peer is None else self._send(peer, outgoing)
 
     def to_all(self, message: HiveMessage) -> list[str] | None:
-        """Send a message to every registered peer; return who they were, None if it is too large.
+        """Send a message to every registered peer of this hub; return who they were, None if it is too large.
 
         Who does not keep up does not get it.
         """
@@ -109,8 +113,17 @@ class Post:
             return
         if action.down:
             self._to_all(outgoing, but=sender)
-        if action.up and self._around.parent is not None and not self.to(PARENT, action.message):
+            self._to_other_hubs(sender, action.message, kind)
+        if action.up and may_go_up(sender) and self._around.parent is not None and not self.to(PARENT, action.message):
             self.deny(sender, denied("upstream_unavailable", kind))
+
+    def _to_other_hubs(self, sender: str, message: HiveMessage, kind: str) -> None:
+        if member_of(sender) or self._around.company.relay(message) is not None:
+            return
+        if message.msg_type in QUESTIONS:
+            log.warning("a %s reaches only the satellites of this hub, not those of the others", kind)
+        else:
+            self.deny(sender, Deny(kind, "backend_unavailable", NOT_ALL_HUBS))
 
     def emit_from_above(self, message: Message, author: str = "") -> bool:
         """Put a bus message from the hub above on the agent's bus; False where that cannot be.

@@ -16,7 +16,7 @@ from hivemind_bus_client.outgoing import Outgoing
 from hivemind_bus_client.playback import NOT_OURS, Acknowledgements
 
 from . import bus_events, routing, sessions
-from .actions import AGENT, PARENT, Answer, Ask, Deny, Relay, denied, malformed, text
+from .actions import AGENT, PARENT, Answer, Ask, Deny, Relay, denied, malformed, may_go_up, member_of, text
 from .asking import QUERY_ADDRESS, Asking, Finished, Said
 from .bus_frames import problem_with
 from .posting import Post
@@ -69,7 +69,7 @@ class Questions:
         around.agent.emit(bus_events.asked(action.kind, query_id, originator, sender))
         if action.kind == _CASCADE:
             self._asked[query_id] = _envelope(action)
-            self._post.relay(sender, Relay(action.relayed, down=True, up=sender != PARENT))
+            self._post.relay(sender, Relay(action.relayed, down=True, up=may_go_up(sender)))
         asked = None
         if question is not None:
             asked = self._asking.ask(query_id, sender, action.kind, question, now)
@@ -167,17 +167,31 @@ class Questions:
         """Ask the next, since nobody here had an answer to a QUERY: the hub above, or everybody below."""
         query_id, onward = action.query_id, action.relayed
         self._asked[query_id] = _envelope(action)
-        if sender != PARENT and self._post.has_parent:
-            if self._post.to(PARENT, onward):
-                self._ways.passed(query_id, [PARENT])
-            else:
-                self._unanswered(query_id, "upstream_unavailable")
+        if may_go_up(sender) and self._post.has_parent:
+            self._ask_above(query_id, onward)
             return
-        asked = self._post.to_all(onward) if sender == PARENT else []
+        asked = [] if may_go_up(sender) else self._post.to_all(onward) or []
+        if sender == PARENT:
+            asked += self._around.company.relay(onward) or []
         if asked:
             self._ways.passed(query_id, asked)
         else:
             self._unanswered(query_id, "no_answer")
+
+    def _ask_above(self, query_id: str, question: HiveMessage) -> None:
+        if self._post.to(PARENT, question):
+            self._ways.passed(query_id, [PARENT])
+        else:
+            self._unanswered(query_id, "upstream_unavailable")
+
+    def lift(self, sender: str, action: Ask) -> None:
+        """Pass a question of another hub of the cluster on to the hub above."""
+        query_id, now = action.query_id, self._around.monotonic()
+        if self._ways.open(query_id, sender, action.kind, now) == Opening.LOOP:
+            self._came_round(sender, action)
+            return
+        self._asked[query_id] = _envelope(action)
+        self._ask_above(query_id, action.relayed)
 
     def _unanswered(self, query_id: str, why: str) -> None:
         self._respond(query_id, unanswered(query_id, why))
@@ -208,6 +222,8 @@ class Questions:
         message, now = action.message, self._around.monotonic()
         query_id = text(message.metadata.get("query_id"))
         asker = self._ways.asker_of(query_id, now)
+        if member_of(sender) and self._ways.may_answer(query_id, PARENT, now):
+            sender = PARENT  # another hub of the cluster is joined to it
         if asker is None or not self._ways.may_answer(query_id, sender, now, HiveMessageType(message.msg_type)):
             log.debug("%s answers what it was not asked", sender)
             return

@@ -12,6 +12,7 @@ from hivemind_bus_client.outgoing import Outgoing
 
 from .actions import Action, Deny
 from .agents import Agent
+from .company import Company
 from .hub_identity import HubIdentity
 from .peers import Peer, Registry
 from .policy import PolicyChain
@@ -68,5 +69,6 @@ class Surroundings:
     end: Callable[[Peer, Refused], None]
     carry_out: Callable[[Peer, list[Action]], None]
     spawn: Callable[[Coroutine[Any, Any, None]], None]
+    company: Company
     parent: Parent | None = None
     mailbox: Mailbox | None = None

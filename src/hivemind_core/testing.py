@@ -29,6 +29,7 @@ from hivemind_bus_client.noise import generate_static_key
 
 from .admission import Visitor
 from .clients import Client
+from .company import Company
 from .config import Config
 from .database import ClientDatabase
 from .hub import Clocks, Hub
@@ -277,13 +278,18 @@ class MemoryHive:
         identity: HubIdentity | None = None,
         parent: MemoryUplink | None = None,
         clock: FakeClock | None = None,
+        agent: RecordingAgent | None = None,
+        company: Company | None = None,
+        database: Path | None = None,
     ) -> None:
-        """Make a hub. `identity` gives it keys and a site, `parent` a hub above it."""
+        """Make a hub. `identity` gives it keys and a site, `parent` a hub above it, `company` others beside it, with
+        which it may share a `database` (a file).
+        """
         self._folder = tempfile.TemporaryDirectory(prefix="memory-hive-")
         self.clock = clock or FakeClock()
         self.parent = parent
-        self.agent = RecordingAgent()
-        self.db = ClientDatabase(SQLiteStore(Path(self._folder.name) / "clients.db"))
+        self.agent = agent or RecordingAgent()
+        self.db = ClientDatabase(SQLiteStore(database or Path(self._folder.name) / "clients.db"))
         self.identity = identity or HubIdentity(f"memory hub {random_secret()}", generate_static_key())
         self.hub = Hub(
             config or Config(path=Path(self._folder.name) / "server.json", runtime_password_strength_check=False),
@@ -295,6 +301,7 @@ class MemoryHive:
             clocks=Clocks(self.clock, self.clock),
             derive=quick_psk,
             parent=parent,
+            company=company,
         )
 
     async def __aenter__(self) -> MemoryHive:

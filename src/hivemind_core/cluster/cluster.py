@@ -1,0 +1,334 @@
+"""A hub among others that are one hive with it: what crosses, and who of them is where (docs/clusters.md).
+
+Everything here runs on the hub's loop and none of it waits: the wire takes frames, or says at once that it cannot. What
+goes on inside one hub never depends on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from hivemind_bus_client.message import HiveMessage, Message
+
+from ..actions import member, member_of
+from ..company import Reception
+from .calls import Calls, Handler
+from .members import BEAT_S, Member, Members, member_told
+from .paths import Copies
+from .presence import Presence
+
+log = logging.getLogger(__name__)
+
+Frame = dict[str, Any]
+
+HERE = "hive.cluster.here"
+"""Said on the assistant's bus, so that hubs that share one know of each other."""
+HERE_EVERY_S, SHARED_S = 5.0, 12.0
+"""How often it is said, and for how long it counts."""
+LISTEN_S = 3.0
+"""Before it takes the lead, a hub listens for so long whether there is an older one."""
+REPLY, MESH, DIRECT, UP, ABOVE = "reply", "mesh", "direct", "up", "above"
+
+
+class Wire(Protocol):
+    """Carries frames between the hubs; see `wire.ClusterWire`."""
+
+    @property
+    def available(self) -> bool: ...
+    async def start(
+        self,
+        receive: Callable[[str, Frame], None],
+        changed: Callable[[bool], None],
+        undelivered: Callable[[str, Frame], None],
+    ) -> None: ...
+    def send(self, hub: str, frame: Frame) -> bool: ...
+    def tell(self, frame: Frame) -> bool: ...
+    def gone(self, hub: str) -> None: ...
+    def time_ms(self) -> int: ...
+    async def stop(self) -> None: ...
+
+
+class Bus(Protocol):
+    """The assistant's bus; see `agents.Agent`."""
+
+    @property
+    def available(self) -> bool: ...
+    def emit(self, message: Message) -> bool: ...
+
+
+class Cluster:
+    """The other hubs; see `company.Company`. `hub` is this one's id, `name` what people call it."""
+
+    def __init__(
+        self, wire: Wire, hub: str, name: str, agent: Bus, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.hub = hub
+        self.calls = Calls(hub, wire.send)
+        """What hubs ask each other, and wait for."""
+        self.led: Callable[[], None] = lambda: None
+        """Called after it may have changed who leads, or what the leader says."""
+        self.has_parent: Callable[[], bool] = lambda: False
+        """Tells whether this hub itself is joined to the hub above."""
+        self._wire = wire
+        self._name = name
+        self._agent = agent
+        self._clock = clock
+        self._since_ms = 0
+        self._started_at = 0.0
+        self._members = Members()
+        self._presence = Presence(hub)
+        self._copies = Copies()
+        self._sharing: dict[str, float] = {}
+        self._here_at = float("-inf")
+        self._reception: Reception | None = None
+        self._beats: asyncio.Task[None] | None = None
+        self._on_frame: dict[str, Callable[[str, Frame], None]] = {
+            "beat": self._beat,
+            "who": self._who,
+            "gap": self._gap,
+            "peers": self._peers,
+            "here": self._here,
+            "gone": self._gone,
+            "bye": self._bye,
+            REPLY: self._reply,
+            MESH: lambda hub, frame: self._to.message(member(hub), HiveMessage.from_wire(frame["m"])),
+            DIRECT: lambda hub, frame: self._to.direct(frame["to"], HiveMessage.from_wire(frame["m"])),
+            UP: lambda hub, frame: self._to.lift(member(hub), HiveMessage.from_wire(frame["m"])),
+            ABOVE: lambda hub, frame: self._to.above(HiveMessage.from_wire(frame["m"])),
+            "ask": self.calls.asked,
+            "told": self.calls.told,
+        }
+
+    # life
+
+    async def start(self, reception: Reception) -> None:
+        """Join the others, and return soon, whether Redis can be reached or not."""
+        self._reception = reception
+        self._since_ms, self._started_at = self._wire.time_ms(), self._clock()
+        await self._wire.start(self._receive, self._changed, self._undelivered)
+        self._beats = asyncio.get_running_loop().create_task(self._beat_always())
+
+    async def stop(self) -> None:
+        """Leave the others."""
+        if self._beats is not None:
+            self._beats.cancel()
+        self.calls.stop()
+        self._wire.tell({"t": "bye"})
+        await self._wire.stop()
+
+    @property
+    def available(self) -> bool:
+        """The other hubs can be reached, as far as Redis goes."""
+        return self._wire.available
+
+    @property
+    def _to(self) -> Reception:
+        assert self._reception is not None
+        return self._reception
+
+    @property
+    def me(self) -> Member:
+        """This hub, as it tells of itself."""
+        told = self._agent.available, self.has_parent(), self._presence.number_here
+        return Member(self.hub, self._name, self._since_ms, *told)
+
+    def others(self) -> list[Member]:
+        """Return the other hubs, the oldest first."""
+        return self._members.others()
+
+    @property
+    def leader(self) -> Member:
+        """The one that is joined to the hub above for all."""
+        return self._members.leader(self.me)
+
+    @property
+    def leads(self) -> bool:
+        """It is this hub, as far as it can know: it has listened for the others for a while."""
+        return self._clock() - self._started_at >= LISTEN_S and self.leader.hub == self.hub
+
+    def where(self, peer_id: str) -> str:
+        """Return the id of the other hub that has a satellite; empty where none has."""
+        return self._presence.where(peer_id)
+
+    # the clock
+
+    async def _beat_always(self) -> None:
+        while True:
+            try:
+                self.tick()
+            except Exception:  # top of a task
+                log.exception("the cluster's clock tick failed")
+            await asyncio.sleep(BEAT_S)
+
+    def tick(self) -> None:
+        """To be called every second: say that this hub is there, and miss those that are silent."""
+        now = self._clock()
+        self._wire.tell({"t": "beat", **self.me.told()})
+        if self._wire.available:
+            for hub in self._members.silent(now):
+                self._forget(hub, "it is silent")
+        self.led()
+        if now - self._here_at >= HERE_EVERY_S:
+            self._say_here()
+        self._sharing = {hub: heard for hub, heard in self._sharing.items() if now - heard < SHARED_S}
+
+    def _say_here(self) -> None:
+        if self._members.others() and self._agent.emit(Message(HERE, {"hub": self.hub}, {"source": "hivemind-core"})):
+            self._here_at = self._clock()
+
+    def _changed(self, available: bool) -> None:
+        if not available:
+            log.warning("Redis cannot be reached: the hubs of the cluster are on their own for now")
+            return
+        log.info("Redis can be reached")
+        self._members.wait_for_all(self._clock())
+        self._wire.tell({"t": "beat", **self.me.told()})
+        self._wire.tell({"t": "who"})
+        self._name_all()
+
+    # what the others say of themselves
+
+    def _receive(self, hub: str, frame: Frame) -> None:
+        take = self._on_frame.get(frame.get("t", ""))
+        if take is None:
+            log.warning("hub %s says what this one does not understand; do all run the same version?", hub)
+        else:
+            take(hub, frame)
+
+    def _beat(self, hub: str, frame: Frame) -> None:
+        before = self._members.get(hub)
+        now = member_told(hub, frame)
+        if self._members.beat(now, self._clock()):
+            log.info("hub %s (%s) is in the cluster", now.name, hub)
+            self._name_all()
+            self._say_here()
+        if not now.has_agent:
+            self._sharing.pop(hub, None)  # it hears nothing at the moment
+        if before is None or before.has_parent != now.has_parent:
+            self.led()
+
+    def _who(self, hub: str, frame: Frame) -> None:
+        self._name_all()
+
+    def _gap(self, hub: str, frame: Frame) -> None:
+        self._wire.tell({"t": "who"})
+
+    def _bye(self, hub: str, frame: Frame) -> None:
+        self._forget(hub, "it has stopped")
+
+    def _forget(self, hub: str, why: str) -> None:
+        if not self._members.gone(hub):
+            return
+        log.info("hub %s is not in the cluster any more: %s", hub, why)
+        self._presence.begin_anew(hub)
+        self._sharing.pop(hub, None)
+        self.calls.gone(hub)
+        self._wire.gone(hub)
+        self.led()
+
+    # who is where
+
+    def _name_all(self) -> None:
+        for number, chunk in enumerate(self._presence.own()):
+            self._wire.tell({"t": "peers", "first": not number, "p": chunk})
+
+    def _peers(self, hub: str, frame: Frame) -> None:
+        if frame.get("first"):
+            self._presence.begin_anew(hub)
+        self._here(hub, frame)
+
+    def _here(self, hub: str, frame: Frame) -> None:
+        for peer_id in self._presence.here(hub, [(peer_id, since) for peer_id, since in frame["p"]]):
+            log.info("%s is at hub %s now", peer_id, hub)
+            self._to.displaced(peer_id)
+
+    def _gone(self, hub: str, frame: Frame) -> None:
+        self._presence.left(hub, frame["p"])
+
+    def has(self, peer_id: str) -> bool:
+        return bool(self._presence.where(peer_id))
+
+    def came(self, peer_id: str) -> None:
+        since_ms = self._presence.newest(peer_id, self._wire.time_ms())
+        self._presence.here(self.hub, [(peer_id, since_ms)])
+        self._wire.tell({"t": "here", "p": [(peer_id, since_ms)]})
+
+    def left(self, peer_id: str) -> None:
+        if not self._presence.where(peer_id):
+            self._presence.left(self.hub, [peer_id])
+            self._wire.tell({"t": "gone", "p": [peer_id]})
+
+    # what crosses
+
+    def reply(self, peer_ids: Iterable[str], message: Message) -> bool:
+        frame = {"m": {"type": message.msg_type, "data": message.data, "context": message.context}}
+        by_hub = itertools.groupby(sorted(peer_ids, key=self.where), self.where)
+        sent = [
+            self._wire.send(hub, {"t": REPLY, "to": list(wanted), **frame})
+            for hub, wanted in by_hub
+            if hub not in self._sharing
+        ]
+        return all(sent)
+
+    def _reply(self, hub: str, frame: Frame) -> None:
+        told = frame["m"]
+        self._to.reply(member(hub), frame["to"], Message(told["type"], told["data"], told["context"]))
+
+    def repeats(self, way: str, message: Message) -> bool:
+        return self._copies.is_copy(message, way, self._clock())
+
+    def send(self, peer_id: str, message: HiveMessage) -> bool:
+        hub = self.where(peer_id)
+        return bool(hub) and self._wire.send(hub, {"t": DIRECT, "to": peer_id, "m": message.as_dict})
+
+    def tell(self, way: str, message: HiveMessage) -> bool:
+        return self._wire.send(member_of(way), {"t": MESH, "m": message.as_dict})
+
+    def relay(self, message: HiveMessage, *, unheard: bool = False) -> list[str] | None:
+        hubs = [each.hub for each in self.others() if not (unheard and each.hub in self._sharing)]
+        frame = {"t": MESH, "m": message.as_dict}
+        sent = [self._wire.send(hub, frame) for hub in hubs]
+        return [member(hub) for hub in hubs] if all(sent) and (hubs or self._wire.available) else None
+
+    def lift(self, message: HiveMessage) -> bool:
+        """Send a message to the hub above by way of the one that is joined to it."""
+        leader = self.leader
+        return leader.has_parent and self._wire.send(leader.hub, {"t": UP, "m": message.as_dict})
+
+    def _undelivered(self, hub: str, frame: Frame) -> None:
+        log.warning("a frame (%s) to hub %s may not have arrived", frame.get("t"), hub)
+        if frame.get("t") == REPLY and self._reception is not None:
+            self._to.undelivered(frame["m"]["type"], frame["m"]["context"])
+
+    # the assistant's bus
+
+    def hears(self, message: Message) -> bool:
+        if message.msg_type != HERE:
+            return False
+        hub = message.data.get("hub")
+        if isinstance(hub, str) and hub != self.hub and self._members.get(hub) is not None:
+            if hub not in self._sharing:
+                self._say_here()  # so that it knows of this one as soon
+            self._sharing[hub] = self._clock()
+        return True
+
+    def speaks_for_bus(self) -> bool:
+        return self.hub == min((self.hub, *self._sharing))
+
+    def shares_bus(self, peer_id: str) -> bool:
+        return self.where(peer_id) in self._sharing
+
+    # calls
+
+    async def call(self, hub: str, what: str, body: Mapping[str, Any], timeout_s: float) -> dict[str, Any] | None:
+        """Ask another hub; None where it does not answer in time, or cannot be reached."""
+        return await self.calls.call(hub, what, body, timeout_s)
+
+    def serve(self, what: str, handler: Handler) -> None:
+        """Answer what other hubs ask."""
+        self.calls.serve(what, handler)
