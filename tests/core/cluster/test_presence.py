@@ -1,0 +1,90 @@
+"""Who is where, as each hub comes to know it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hivemind_core.cluster.presence import CHUNK, Presence
+
+
+def test_a_satellite_is_found_at_the_hub_that_named_it() -> None:
+    presence = Presence("me")
+    presence.here("other", [("kitchen", 1)])
+    presence.here("me", [("hall", 1)])
+    assert presence.where("kitchen") == "other"
+    assert presence.where("hall") == ""
+    assert presence.where("nobody") == ""
+    assert presence.number_here == 1
+
+
+def test_who_took_it_in_last_has_it() -> None:
+    presence = Presence("me")
+    assert presence.here("me", [("kitchen", 5)]) == []
+    assert presence.here("old", [("kitchen", 4)]) == []
+    assert presence.where("kitchen") == ""
+    assert presence.here("new", [("kitchen", 6)]) == ["kitchen"]
+    assert presence.where("kitchen") == "new"
+    assert presence.number_here == 0
+
+
+def test_one_that_is_taken_in_now_is_here_whatever_the_clocks_say() -> None:
+    presence = Presence("me")
+    presence.here("fast clock", [("kitchen", 10_000)])
+    presence.here("me", [("kitchen", presence.newest("kitchen", 9_000))])
+    assert presence.where("kitchen") == ""
+
+
+def test_only_the_hub_that_has_it_can_lose_it() -> None:
+    presence = Presence("me")
+    presence.here("other", [("kitchen", 2)])
+    presence.left("third", ["kitchen", "nobody"])
+    assert presence.where("kitchen") == "other"
+    presence.left("other", ["kitchen"])
+    assert presence.where("kitchen") == ""
+
+
+def test_a_hub_that_is_gone_has_nobody() -> None:
+    presence = Presence("me")
+    presence.here("other", [("kitchen", 2), ("hall", 3)])
+    presence.here("third", [("hall", 4)])
+    presence.begin_anew("other")
+    assert (presence.where("kitchen"), presence.where("hall")) == ("", "third")
+    assert len(presence) == 1
+
+
+def test_all_are_named_in_chunks_and_nobody_too() -> None:
+    presence = Presence("me")
+    assert list(presence.own()) == [[]]
+    everybody = [(f"{number:05}", number) for number in range(2 * CHUNK + 1)]
+    presence.here("me", everybody)
+    chunks = list(presence.own())
+    assert [len(chunk) for chunk in chunks] == [CHUNK, CHUNK, 1]
+    assert sum(chunks, []) == everybody
+
+
+HUBS = st.sampled_from(["a", "b", "c"])
+CLAIMS = st.lists(st.tuples(HUBS, st.sampled_from(["p", "q"]), st.integers(0, 5)), max_size=12)
+
+
+@given(CLAIMS, st.data())
+def test_in_whichever_order_they_hear_all_come_to_the_same(claims: list[tuple[str, str, int]], data: Any) -> None:
+    """A hub names its own satellites later and later, and is heard in the order in which it speaks."""
+    last: dict[tuple[str, str], int] = {}
+    told: dict[str, list[tuple[str, str, int]]] = {"a": [], "b": [], "c": []}
+    for hub, peer_id, since in claims:
+        last[hub, peer_id] = max(last.get((hub, peer_id), 0), since)
+        told[hub].append((hub, peer_id, last[hub, peer_id]))
+    observers = []
+    for _ in range(2):
+        left = {hub: list(said) for hub, said in told.items() if said}
+        presence = Presence("observer")
+        while left:
+            hub = data.draw(st.sampled_from(sorted(left)))
+            sender, peer_id, since = left[hub].pop(0)
+            presence.here(sender, [(peer_id, since)])
+            left = {each: said for each, said in left.items() if said}
+        observers.append([presence.where(peer_id) for peer_id in ("p", "q")])
+    assert observers[0] == observers[1]
