@@ -18,9 +18,12 @@ BUS_CLIENT_PURE = """
 """
 CORE_PURE = """
     actions asking authors bus_events bus_frames client_metadata clients config_values echoes environment fairness
-    floods greeting hops known_keys limits mailbox mailbox_config peers policy proxies queries roles routing
+    floods grace greeting hops known_keys limits mailbox mailbox_config moments peers policy proxies queries roles routing
     sessions shares upstream_config upstream_texts
-    binary.callbacks binary.fitting binary.lines transports.http_sessions
+    cluster.join_code cluster.members cluster.records cluster.shared_identity cluster_config
+    cluster.channel cluster.entries cluster.frames cluster.incoming cluster.outgoing cluster.redis_time cluster.sealing
+    cluster.traffic binary.callbacks binary.fitting binary.lines storage.records storage.redis_keys storage.redis_settings
+    transports.http_sessions
 """
 CHATROOM_PURE = """
     access conversation incoming languages look_alikes messages names people rates rooms sentences settings turns

@@ -16,7 +16,7 @@ from .clients import Client
 from .config import Config
 from .console import Failure, configuration, database, friendly_name, print_json, table
 from .environment import ADVERTISED_HOST, ADVERTISED_PORT
-from .passwords import random_secret, strength_bits
+from .passwords import random_secret
 from .roles import DEFAULT_ROLE, ROLES, UTTERANCES
 from .storage import DuplicateKey
 from .whereabouts import as_it_runs
@@ -90,7 +90,9 @@ def add_client(**given: Any) -> None:
     """Let a new satellite join, and print what to run on it."""
     wish = Wish(**given)
     config = configuration()
-    _check_password(wish, config.min_password_bits)
+    if wish.password is not None and wish.no_password:
+        raise click.UsageError("--password and --no-password exclude each other.")
+    options.check_password(wish.password, 0 if wish.allow_weak_password else config.min_password_bits)
     with database() as db:
         try:
             client = db.add(wish.client())
@@ -104,23 +106,6 @@ def add_client(**given: Any) -> None:
         _print_next(client, config)
     options.warn_of_hub_keys(wish.metadata or {})
     _print_legacy(client, config)
-
-
-def _check_password(wish: Wish, needed: float) -> None:
-    password = wish.password
-    if password is None:
-        return
-    if wish.no_password:
-        raise click.UsageError("--password and --no-password exclude each other.")
-    if not password:
-        raise click.BadParameter("a password cannot be empty", param_hint="--password")
-    bits = needed if wish.allow_weak_password or needed <= 0 else strength_bits(password)
-    if bits < needed:
-        raise click.BadParameter(
-            f"password is too guessable (~{bits:.0f} bits of resistance; {needed:.0f} required)."
-            " Leave --password out to get a random one. Pass --allow-weak-password to override.",
-            param_hint="--password",
-        )
 
 
 # --- what is printed ----------------------------------------------------------------------------------------

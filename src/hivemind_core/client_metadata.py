@@ -37,6 +37,10 @@ def _crypto_key(value: Any) -> bool:
     return isinstance(value, str) and value.isascii() and value.isprintable() and len(value) == CRYPTO_KEY_CHARACTERS
 
 
+def _time(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+
+
 def _text(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
@@ -50,6 +54,12 @@ KNOWN: dict[str, Known] = {
     "noise_psk": Known(f"{KEY_HEX} lower-case hex digits", _hex_key, by_hub=True),
     "noise_psk_for": Known(f"{KEY_HEX} lower-case hex digits", _hex_key, by_hub=True),
     "intercom_pubkey": Known("a public key as PEM text", _text, by_hub=True),
+    "previous_password": Known("a text", _text, by_hub=True),
+    "previous_password_until": Known("a Unix time", _time, by_hub=True),
+    "previous_password_used": Known("a Unix time", _time, by_hub=True),
+    "previous_noise_psk": Known(f"{KEY_HEX} lower-case hex digits", _hex_key, by_hub=True),
+    "previous_noise_psk_for": Known(f"{KEY_HEX} lower-case hex digits", _hex_key, by_hub=True),
+    "previous_allow_weak_password": Known("true or false", lambda value: isinstance(value, bool), by_hub=True),
 }
 """A value of the wrong kind would be read as none, and a list of what is barred that reads as none bars nothing."""
 

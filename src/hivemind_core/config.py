@@ -12,16 +12,23 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
-from . import environment, mailbox_config, proxies, upstream_config
+from . import cluster_config, environment, mailbox_config, transport_config, upstream_config
+from .cluster_config import ClusterConfig
 from .config_values import ConfigError as ConfigError
 from .config_values import Values
 from .environment import LOG_FORMATS, LOG_LEVELS, OVOS_AGENT
 from .environment import WEBSOCKET_MODULE as WEBSOCKET_MODULE
 from .known_keys import remarks
 from .mailbox_config import MailboxConfig
-from .proxies import TrustedProxies
+from .transport_config import HTTP_DEFAULTS as HTTP_DEFAULTS
+from .transport_config import HTTP_MODULE as HTTP_MODULE
+from .transport_config import WEBSOCKET_DEFAULTS as WEBSOCKET_DEFAULTS
+from .transport_config import CertificateFiles as CertificateFiles
+from .transport_config import HTTPConfig as HTTPConfig
+from .transport_config import WebSocketConfig as WebSocketConfig
 from .upstream_config import UpstreamConfig
 
 ENCODINGS = (
@@ -54,6 +61,7 @@ DEFAULTS: dict[str, Any] = {
     "rendezvous": mailbox_config.DEFAULTS,
     "upstream": upstream_config.DEFAULTS,
     "network_protocol": {WEBSOCKET_MODULE: {}},
+    "cluster": None,
     "policy": {"chain": [{"module": "hivemind-ovos-agent-policy"}]},
     "ping_flood_interval": 30,
     "last_seen_update_interval": 60,
@@ -65,31 +73,6 @@ DEFAULTS: dict[str, Any] = {
     "metadata_transformers": {},
     "dialog_transformers": {},
 }
-WEBSOCKET_DEFAULTS: dict[str, Any] = {
-    "host": "0.0.0.0",
-    "port": 5678,
-    "ssl": False,
-    "cert_name": "hivemind",
-    "websocket_ping_interval": 30.0,
-    "websocket_ping_timeout": 20.0,
-    "trusted_proxy_cidrs": [],
-    "trusted_client_ip_headers": proxies.DEFAULT_HEADERS,
-}
-HTTP_MODULE = "hivemind-http-plugin"
-HTTP_DEFAULTS: dict[str, Any] = {
-    "host": "0.0.0.0",
-    "port": 5679,
-    "ssl": False,
-    "cert_name": "hivemind",
-    "trusted_proxy_cidrs": [],
-    "trusted_client_ip_headers": proxies.DEFAULT_HEADERS,
-    "max_undelivered": 256,
-    "undelivered_ttl": 300.0,
-    "queue_ttl_s": 300.0,
-    "session_ttl_s": 3600.0,
-}
-LEAST_UNDELIVERED, MOST_UNDELIVERED = 8, 100_000
-"""A handshake takes fewer than 8."""
 _FILLED = ("agent_protocol", "binary_protocol", "database", "policy", "rendezvous", "upstream")
 """Blocks whose missing keys are filled from the defaults. The keys of `network_protocol` say which transports run."""
 
@@ -102,81 +85,6 @@ LIVE_KEYS = (
     "min_protocol_version",
 )
 """Keys, and fields of `Config`, that a running hub takes over for its next connections."""
-
-
-@dataclass(frozen=True)
-class CertificateFiles:
-    """A TLS certificate and its private key, as PEM."""
-
-    folder: Path
-    name: str = "hivemind"
-
-    @property
-    def certificate(self) -> Path:
-        """The certificate, with those that vouch for it after it."""
-        return self.folder / f"{self.name}.crt"
-
-    @property
-    def key(self) -> Path:
-        return self.folder / f"{self.name}.key"
-
-
-@dataclass(frozen=True)
-class WebSocketConfig:
-    """Where the WebSocket transport listens and how it watches its connections."""
-
-    host: str = "0.0.0.0"
-    port: int = 5678
-    """0 takes any free one."""
-    ping_interval_s: float = 30.0
-    """Seconds between pings of a silent connection; 0 sends none."""
-    ping_timeout_s: float = 20.0
-    """Seconds to wait for the pong before the connection is cut."""
-    tls: CertificateFiles | None = None
-    """The certificate to serve with; None serves without TLS."""
-    proxies: TrustedProxies = field(default_factory=TrustedProxies)
-
-    @property
-    def scheme(self) -> str:
-        """How its addresses begin: ``ws`` or ``wss``."""
-        return "wss" if self.tls else "ws"
-
-    def dialled_as(self, host: str) -> str:
-        """Return a host as a satellite must be told it: with ``wss://`` where that is needed."""
-        return _with_scheme(self.scheme, host) if self.tls else host
-
-
-@dataclass(frozen=True)
-class HTTPConfig:
-    """Where the HTTP transport listens, and what it keeps for clients that do not fetch it."""
-
-    host: str = "0.0.0.0"
-    port: int = 5679
-    """0 takes any free one."""
-    tls: CertificateFiles | None = None
-    """The certificate to serve with; None serves without TLS."""
-    proxies: TrustedProxies = field(default_factory=TrustedProxies)
-    max_undelivered: int = 256
-    """Frames of each kind that wait to be fetched; one more ends the session."""
-    undelivered_ttl_s: float = 300.0
-    """Seconds after which a frame that was not fetched ends its session; 0: never."""
-    queue_ttl_s: float = 300.0
-    """Seconds without a fetch after which a session ends; 0: never."""
-    session_ttl_s: float = 3600.0
-    """Seconds without any request after which a session ends; 0: never."""
-
-    @property
-    def scheme(self) -> str:
-        """How its addresses begin: ``http`` or ``https``."""
-        return "https" if self.tls else "http"
-
-    def dialled_as(self, host: str) -> str:
-        """Return a host as a satellite must be told it."""
-        return _with_scheme(self.scheme, host)
-
-
-def _with_scheme(scheme: str, host: str) -> str:
-    return f"{scheme}://[{host}]" if ":" in host else f"{scheme}://{host}"
 
 
 @dataclass(frozen=True)
@@ -200,7 +108,7 @@ class Config:
     """The oldest handshake that is accepted: 3 Noise, 2 password, 1 RSA, 0 pre-shared key."""
     max_connections_per_address: int = DEFAULT_CONNECTIONS_PER_ADDRESS
     """How many satellites one address may connect at once, this machine's own excepted; 0 sets no limit."""
-    websocket: WebSocketConfig = WebSocketConfig()
+    websocket: WebSocketConfig = field(default_factory=WebSocketConfig)
     serves_websocket: bool = True
     http: HTTPConfig | None = None
     """None: this transport is not served."""
@@ -220,6 +128,8 @@ class Config:
     """The hub above this one."""
     rendezvous: MailboxConfig = field(default_factory=MailboxConfig)
     """Messages kept for clients who are not here."""
+    cluster: ClusterConfig | None = None
+    """The hubs this one is one hive with; None: it stands alone."""
     last_seen_update_interval_s: float = 60.0
     log_level: str = "INFO"
     log_format: str = "auto"
@@ -234,7 +144,12 @@ class Config:
 
 def _xdg(variable: str, fallback: str, environ: Mapping[str, str]) -> Path:
     named = environ.get(variable, "")
-    return Path(named) if os.path.isabs(named) else Path.home() / fallback
+    if os.path.isabs(named):
+        return Path(named)
+    try:
+        return Path.home() / fallback
+    except RuntimeError:
+        raise ConfigError(f"This account has no home folder. Set HOME, or {variable}.") from None
 
 
 def config_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -266,10 +181,12 @@ def load_config(
     where = named or default_path(environ)
     given = _read(where, named=named is not None)
     for over in (environment.document(environ, wins=True), overrides or {}):
-        given = _merged(given, _for_transport(over, given))
+        given = _merged(given, transport_config.for_transport(over, given))
     effective = _filled(given, environment.document(environ, wins=False), data_dir(environ))
+    cluster = cluster_config.settle(str(where), effective, given, gethostname())
     config = _config(Values(str(where), effective), where, effective)
-    return replace(config, overrides=overrides or {}, database_is_open=given.get("database") is None)
+    open_choice = given.get("database") is None and cluster is None
+    return replace(config, overrides=overrides or {}, database_is_open=open_choice, cluster=cluster)
 
 
 def check_transports(config: Config) -> None:
@@ -323,35 +240,14 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _for_transport(over: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Let what options and variables say of the WebSocket be of the HTTP transport, where the file has that alone."""
-    transports, said = given.get("network_protocol"), over.get("network_protocol")
-    alone = isinstance(transports, dict) and HTTP_MODULE in transports and WEBSOCKET_MODULE not in transports
-    if not alone or not said:
-        return over
-    return {**over, "network_protocol": {HTTP_MODULE: said[WEBSOCKET_MODULE]}}
-
-
 def _filled(given: Mapping[str, Any], open_ends: Mapping[str, Any], data: Path) -> dict[str, Any]:
     """Fill in what was not given; `open_ends` is what the environment says where the file says nothing."""
     effective = deepcopy(DEFAULTS | {key: value for key, value in given.items() if value is not None})
     for name in _FILLED:
         if isinstance(effective[name], dict):
             effective[name] = deepcopy(DEFAULTS[name]) | effective[name]
-    outside = open_ends.get("network_protocol", {}).get(WEBSOCKET_MODULE, {})
-    for module, own in ((WEBSOCKET_MODULE, WEBSOCKET_DEFAULTS), (HTTP_MODULE, HTTP_DEFAULTS)):
-        defaults = {key: deepcopy(outside.get(key, value)) for key, value in own.items()}
-        _fill_transport(effective["network_protocol"], module, {**defaults, "cert_dir": str(data / "hivemind")})
+    transport_config.fill(effective["network_protocol"], open_ends, data)
     return effective
-
-
-def _fill_transport(transports: Any, module: str, defaults: dict[str, Any]) -> None:
-    if not isinstance(transports, dict) or module not in transports:
-        return
-    given = transports[module]
-    if given is not None and not isinstance(given, dict):
-        return
-    transports[module] = defaults | {key: value for key, value in (given or {}).items() if value is not None}
 
 
 def _config(values: Values, path: Path, document: dict[str, Any]) -> Config:
@@ -368,9 +264,9 @@ def _config(values: Values, path: Path, document: dict[str, Any]) -> Config:
         runtime_password_strength_check=values.flag("runtime_password_strength_check"),
         min_protocol_version=values.whole("min_protocol_version", most=NEWEST_PROTOCOL),
         max_connections_per_address=values.whole("max_connections_per_address", most=MOST_CONNECTIONS),
-        websocket=_websocket(values),
+        websocket=transport_config.websocket(values),
         serves_websocket=WEBSOCKET_MODULE in document["network_protocol"],
-        http=_http(values),
+        http=transport_config.http(values),
         agent_module=agent_module,
         agent=agent or values.object("agent_protocol", OVOS_AGENT),
         binary_module=_binary_module(values),
@@ -396,51 +292,3 @@ def _binary_module(values: Values) -> str | None:
     values.object("binary_protocol")
     found = values.get(("binary_protocol", "module"), "a name or null", lambda value: isinstance(value, str), "")
     return found or None
-
-
-def _websocket(values: Values) -> WebSocketConfig:
-    values.object("network_protocol")
-    block = ("network_protocol", WEBSOCKET_MODULE)
-    if not values.object(*block):
-        return WebSocketConfig()
-    return WebSocketConfig(
-        values.text(*block, "host", expected="an address"),
-        values.port(*block, "port"),
-        values.number(*block, "websocket_ping_interval"),
-        values.number(*block, "websocket_ping_timeout"),
-        _tls(values, block),
-        _proxies(values, block),
-    )
-
-
-def _http(values: Values) -> HTTPConfig | None:
-    block = ("network_protocol", HTTP_MODULE)
-    if not values.object(*block):
-        return None
-    return HTTPConfig(
-        values.text(*block, "host", expected="an address"),
-        values.port(*block, "port"),
-        _tls(values, block),
-        _proxies(values, block),
-        values.whole(*block, "max_undelivered", least=LEAST_UNDELIVERED, most=MOST_UNDELIVERED),
-        values.number(*block, "undelivered_ttl"),
-        values.number(*block, "queue_ttl_s"),
-        values.number(*block, "session_ttl_s"),
-    )
-
-
-def _proxies(values: Values, block: tuple[str, str]) -> TrustedProxies:
-    return TrustedProxies(
-        values.listed((*block, "trusted_proxy_cidrs"), "networks like 10.0.0.0/8", proxies.networks),
-        values.listed((*block, "trusted_client_ip_headers"), "names of headers", proxies.parts),
-    )
-
-
-def _tls(values: Values, block: tuple[str, str]) -> CertificateFiles | None:
-    folder = values.text(*block, "cert_dir", expected="a folder")
-    name = values.get((*block, "cert_name"), "a file name without its ending", _is_file_name)
-    return CertificateFiles(Path(folder).expanduser(), name) if values.flag(*block, "ssl") else None
-
-
-def _is_file_name(value: Any) -> bool:
-    return isinstance(value, str) and value not in ("", ".", "..") and Path(value).name == value

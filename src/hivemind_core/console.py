@@ -58,7 +58,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ConfigError as error:
-            raise WrongConfiguration(str(error)) from None
+            raise WrongConfiguration(explained(error)) from None
         except BrokenPipeError:
             raise
         except (StorageError, OSError) as error:

@@ -6,20 +6,16 @@ to be called from one thread. Records are frozen; the maps are replaced, or one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from .clients import REVOKED, Client
-from .config import SQLITE_MODULE, Config, ConfigError, data_dir
+from .config import SQLITE_MODULE, Config, ConfigError
+from .database_places import FILES, JSON_MODULE, KINDS, FilePlace, file_place, place_of
 from .storage import Change, DuplicateKey, StorageError, Store
-from .storage.json import JSONStore, read_json
-from .storage.sqlite import SQLiteStore, read_sqlite
 
 __all__ = ["Client", "ClientDatabase", "DuplicateKey", "StorageError", "open_database"]
-
-JSON_MODULE = "hivemind-json-db-plugin"
 
 
 class _Rows(NamedTuple):
@@ -155,71 +151,62 @@ class ClientDatabase:
             self._rows = _Rows.of(sorted((*self.all(), row), key=lambda one: one.client_id))
 
 
-class Kind(NamedTuple):
-    """A kind of store: what its files end with, and how they are opened, or read without being touched."""
-
-    suffix: str
-    open: Callable[[Path], Store]
-    read_only: Callable[[Path], list[Client]]
-
-
-STORES = {
-    SQLITE_MODULE: Kind(".db", SQLiteStore, read_sqlite),
-    JSON_MODULE: Kind(".json", JSONStore, read_json),
-}
-"""Name in `database.module` -> kind of store."""
-
-
-def database_path(module: str, options: Mapping[str, Any]) -> Path:
-    """Return where a store of `STORES` is that has these settings in server.json. Raises ConfigError."""
-    if options.get("password") is not None:
-        raise ConfigError("An encrypted client database cannot be opened; decrypt it and remove its `password` key.")
-    for key in ("db_path", "subfolder", "name"):
-        if not isinstance(options.get(key, ""), str):
-            raise ConfigError(f"`{key}` of the client database must be a text.")
-    if options.get("db_path"):
-        return Path(options["db_path"]).expanduser()
-    folder = data_dir() / (options.get("subfolder") or "hivemind-core")
-    return folder / f"{options.get('name') or 'clients'}{STORES[module].suffix}"
-
-
 def chosen_module(config: Config) -> str:
-    """Return the name of the store in use: the one server.json names, else the one that has files. Raises ConfigError.
+    """Return the name of the database in use: the one server.json names, else the one that has files.
 
-    Where nobody named one, it is SQLite unless there is a file of JSON and none of SQLite.
+    Where nobody named one, it is SQLite unless there is a file of JSON and none of SQLite. Raises ConfigError.
     """
     if not config.database_is_open:
         return config.database_module
-    there = [module for module in (SQLITE_MODULE, JSON_MODULE) if database_path(module, {}).exists()]
+    there = [module for module in (SQLITE_MODULE, JSON_MODULE) if file_place(module, {}).is_there()]
     return there[0] if there else SQLITE_MODULE
 
 
-def _check_not_passed_over(config: Config, path: Path) -> None:
-    """Raise ConfigError where the clients are in the other kind of file beside the one that would be made."""
-    for module, kind in STORES.items():
-        other = path.with_suffix(kind.suffix)
-        if other != path and other.exists() and not path.exists():
-            raise ConfigError(
-                f"The clients are in {other}, but {config.path} names {config.database_module}. Copy them with"
-                f" `hivemind-core migrate-db --from {module} --to {config.database_module}`, name {module} there, or"
-                " move that file away to begin without clients."
-            )
-
-
 def open_database(config: Config) -> ClientDatabase:
-    """Open the store that server.json names. Raises ConfigError, StorageError."""
+    """Open the database that server.json names. Raises ConfigError, StorageError."""
     module = chosen_module(config)
-    if module not in STORES:
+    if module not in KINDS:
         raise ConfigError(
-            f"{config.path}: `database.module` is {module!r}, and this hub reads only: {', '.join(STORES)}."
+            f"{config.path}: `database.module` is {module!r}, and this hub reads only: {', '.join(KINDS)}."
             f" Copy the clients with `hivemind-core migrate-db --from {module} --to {SQLITE_MODULE}` of the"
             " released hub, then name that one."
         )
-    path = database_path(module, {} if config.database_is_open else config.database)
-    _check_not_passed_over(config, path)
-    store = STORES[module].open(path)
+    place = place_of(module, {} if config.database_is_open else config.database)
+    if isinstance(place, FilePlace):
+        _check_not_passed_over(config, _passed_over(place))
+    store = place.open()
     try:
+        if not isinstance(place, FilePlace) and not store.load():
+            _check_not_passed_over(config, _left_in_files())
         return ClientDatabase(store)
-    except StorageError:
+    except BaseException:
         store.close()
         raise
+
+
+def _passed_over(place: FilePlace) -> dict[str, FilePlace]:
+    """Return the files of other kinds beside the one that would be made."""
+    if place.is_there():
+        return {}
+    others = {module: FilePlace(place.path.with_suffix(kind.suffix), kind) for module, kind in FILES.items()}
+    return {module: other for module, other in others.items() if other != place and other.is_there()}
+
+
+def _left_in_files() -> dict[str, FilePlace]:
+    """Return the files, where they are by default, that have clients in them."""
+    places = {module: file_place(module, {}) for module in FILES}
+    return {
+        module: place
+        for module, place in places.items()
+        if place.is_there() and not all(row.is_revoked for row in place.read())
+    }
+
+
+def _check_not_passed_over(config: Config, others: Mapping[str, FilePlace]) -> None:
+    """Raise ConfigError where the clients are in another kind of database than the one that would be used."""
+    for module, other in others.items():
+        raise ConfigError(
+            f"The clients are in {other}, but {config.path} names {config.database_module}. Copy them with"
+            f" `hivemind-core migrate-db --from {module} --to {config.database_module}`, name {module} there, or"
+            " move that file away to begin without clients."
+        )

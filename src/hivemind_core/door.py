@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from hivemind_bus_client.link import Refused
+from hivemind_bus_client.link import Opened, Refused
+from hivemind_bus_client.noise import NOISE_PATTERN_XX
 
-from . import greeting
+from . import grace, greeting
 from .admission import Admission, Visitor, refused
 from .clients import Client
 from .keys import ClientKeys
@@ -65,18 +66,25 @@ class Door:
     def entered(self, peer: Peer) -> None:
         """Note a connection that begins its handshake."""
         self.handshaking.add(peer)
+        previous = self._keys.previous(peer.client, peer.address)
+        peer.password = grace.password_of(peer.client, previous=previous is not None and previous.first)
 
-    def accepted(self, peer: Peer) -> None:
+    def accepted(self, peer: Peer, opened: Opened) -> None:
         """Note that a device proved itself and is the one that its access key is bound to."""
         self.handshaking.discard(peer)
         self._limits.succeeded(peer.client.client_id, peer.address)
+        peer.password = grace.password_of(peer.client, previous=opened.previous)
+        anew = opened.pattern == NOISE_PATTERN_XX and "noise_pubkey" in peer.client.metadata
+        self._keys.choices.came_in(peer.client, peer.address, peer.password or "", anew=anew)
 
     def reconsider(self, peer: Peer, row: Client | None) -> str:
         """Return why a connection must end now that its client's row is this one; empty where it may stay."""
         if row is None or row.api_key != peer.client.api_key:
             return "client_removed"
-        if not peer.static_key and greeting.secrets_in(row) != greeting.secrets_in(peer.client):
-            return "busy" if peer.static_key is None else "wrong_password"  # nothing else says who it is
+        if peer.static_key is None and greeting.secrets_in(row) != greeting.secrets_in(peer.client):
+            return "busy"
+        if peer.static_key == b"" and not greeting.still_proves(peer.password, peer.client, row, self._keys.grace(row)):
+            return "wrong_password"  # nothing else says who it is
         pinned = self._keys.pinned_key(row)
         return "client_key_mismatch" if pinned is not None and peer.static_key not in (None, pinned) else ""
 
@@ -88,4 +96,6 @@ class Door:
         """Note the end of a connection; one that never was accepted counts as a failure, unless it is excused."""
         if peer in self.handshaking and not peer.excused:
             self._limits.failed(peer.client.client_id, peer.address, self._clock())
+            if peer.link.pattern == NOISE_PATTERN_XX and peer.password and self._keys.grace(peer.client) is not None:
+                self._keys.choices.failed(peer.client, peer.address, peer.password)
         self.handshaking.discard(peer)

@@ -18,6 +18,8 @@ CONFIG = "HIVEMIND_CONFIG"
 """Names the file itself."""
 ADVERTISED_HOST, ADVERTISED_PORT = "HIVEMIND_ADVERTISED_HOST", "HIVEMIND_ADVERTISED_PORT"
 """What satellites are told to dial, where a container or a router stands between them and the port listened at."""
+CLUSTER_JOIN_CODE = "HIVEMIND_CLUSTER_JOIN_CODE"
+"""The code that `hivemind-core cluster join` would ask for."""
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("auto", "plain", "json", "journal")
 
@@ -26,6 +28,7 @@ OVOS_AGENT = "hivemind-ovos-agent-plugin"
 _WEBSOCKET = ("network_protocol", WEBSOCKET_MODULE)
 _OVOS = ("agent_protocol", OVOS_AGENT)
 _TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,12 @@ def _off(text: str) -> bool | None:
     return False if text.lower() in _TRUE else None
 
 
+def _yes_or_no(text: str) -> bool:
+    if text.lower() not in _TRUE | _FALSE:
+        raise ValueError
+    return text.lower() in _TRUE
+
+
 def _networks(text: str) -> list[str]:
     proxies.networks(text)
     return list(proxies.parts(text))
@@ -108,6 +117,15 @@ VARIABLES = (
     Variable("HIVEMIND_LOG_LEVEL", ("log_level",), f"one of {', '.join(LOG_LEVELS)}", _log_level),
     Variable("HIVEMIND_LOG_FORMAT", ("log_format",), f"one of {', '.join(LOG_FORMATS)}", _log_format),
     Variable("HIVEMIND_DISABLE_PASSWORD_STRENGTH_CHECK", ("runtime_password_strength_check",), "1 or 0", _off),
+    Variable("HIVEMIND_CLUSTER_URL", ("cluster", "url"), "an address of Redis", str),
+    Variable("HIVEMIND_CLUSTER_NAME", ("cluster", "name"), "a name", str),
+    Variable("HIVEMIND_CLUSTER_HUB_NAME", ("cluster", "hub_name"), "a name", str),
+    Variable("HIVEMIND_CLUSTER_USERNAME", ("cluster", "username"), "a name", str),
+    Variable("HIVEMIND_CLUSTER_PASSWORD", ("cluster", "password"), "a password", str),
+    Variable("HIVEMIND_CLUSTER_CA_CERTS", ("cluster", "ca_certs"), "a file", str),
+    Variable("HIVEMIND_CLUSTER_CERTFILE", ("cluster", "certfile"), "a file", str),
+    Variable("HIVEMIND_CLUSTER_KEYFILE", ("cluster", "keyfile"), "a file", str),
+    Variable("HIVEMIND_CLUSTER_CHECK_HOSTNAME", ("cluster", "check_hostname"), "1 or 0", _yes_or_no),
     Variable(
         "HIVEMIND_WEBSOCKET_PING_INTERVAL", (*_WEBSOCKET, "websocket_ping_interval"), _SECONDS, _seconds, wins=False
     ),

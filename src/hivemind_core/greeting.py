@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Protocol
 
+from hivemind_bus_client.exchange import Previous
 from hivemind_bus_client.legacy import PASSWORD, PRE_SHARED, RSA, VERSIONS, HubLegacyTerms, OlderOffer, is_crypto_key
 from hivemind_bus_client.link import HubTerms, hub_offer
 
 from .clients import Client
+from .grace import PASSWORD as PREVIOUS_PASSWORD
+from .grace import UNTIL, Grace
 
 MAX_FRAME_BYTES = 65_536
 """Frames of protocol v3 never exceed 65,535 bytes, those of a handshake neither."""
@@ -34,9 +37,19 @@ def can_join(client: Client, floor: int, pinned: bytes | None) -> bool:
     return bool(client.password) or older_versions(client, floor, pinned) is not None
 
 
-def secrets_in(client: Client) -> tuple[Any, Any]:
-    """Return all that a satellite below v3 proves itself by."""
-    return client.password, client.metadata.get("crypto_key")
+def secrets_in(client: Client) -> tuple[Any, ...]:
+    """Return all that a handshake starts from and that can be changed."""
+    return client.password, *(client.metadata.get(key) for key in ("crypto_key", PREVIOUS_PASSWORD, UNTIL))
+
+
+def still_proves(password: str | None, then: Client, row: Client, grace: Grace | None) -> bool:
+    """Tell whether what a satellite below v3 came in with is valid by its client's row as it is now.
+
+    `password` is the one it was, `then` the row before.
+    """
+    if row.metadata.get("crypto_key") != then.metadata.get("crypto_key"):
+        return False
+    return password == (row.password or None) or (grace is not None and password == grace.password)
 
 
 def max_frame_bytes(client: Client, floor: int, pinned: bytes | None) -> int:
@@ -45,14 +58,15 @@ def max_frame_bytes(client: Client, floor: int, pinned: bytes | None) -> int:
 
 
 def legacy_terms(
-    client: Client, older: OlderOffer, encodings: tuple[str, ...], ciphers: tuple[str, ...], rsa_key: Any
+    client: Client, older: OlderOffer, config: Offering, rsa_key: Any, previous: Previous | None
 ) -> tuple[HubLegacyTerms, str | None]:
     """Return what the handshakes below v3 start from, and the pre-shared key of v0 where it may be used."""
     terms = HubLegacyTerms(
-        encodings=encodings,
-        ciphers=ciphers,
+        encodings=config.allowed_encodings,
+        ciphers=config.allowed_ciphers,
         password=client.password or None,
         rsa_key=rsa_key if older.floor <= VERSIONS[RSA] else None,
+        previous_password=previous.password if previous is not None else None,
     )
     crypto_key = client.metadata["crypto_key"] if older.crypto_key and older.floor <= VERSIONS[PRE_SHARED] else None
     return terms, crypto_key
@@ -73,16 +87,15 @@ class Offering(Protocol):
 
 def offered(terms: HubTerms, config: Offering, client: Client, rsa_key: Any) -> HubTerms:
     """Return the terms of a link with what a client is offered in them."""
-    encodings, ciphers = config.allowed_encodings, config.allowed_ciphers
     older = older_versions(client, config.min_protocol_version, terms.pinned_key)
     offer = hub_offer(
         binarize=config.binarize,
-        encodings=encodings,
-        ciphers=ciphers,
+        encodings=config.allowed_encodings,
+        ciphers=config.allowed_ciphers,
         pinned=terms.pinned_key is not None,
         older=older,
     )
     if older is None:
         return replace(terms, offer=offer)
-    legacy, crypto_key = legacy_terms(client, older, encodings, ciphers, rsa_key)
+    legacy, crypto_key = legacy_terms(client, older, config, rsa_key, terms.previous)
     return replace(terms, offer=offer, floor=older.floor, legacy=legacy, crypto_key=crypto_key)

@@ -1,20 +1,26 @@
 """``hivemind-core healthcheck``: does the hub of this machine answer? For containers and other supervisors.
 
 It opens a WebSocket at ``/_healthz`` and reads the greeting, which comes from the loop that serves the satellites
-(docs/protocol.md 5.1). No access key takes part, so nothing is counted against anybody.
+(docs/protocol.md 5.1). No access key takes part, so nothing is counted against anybody. Whatever answers there, it is
+over in time.
 """
 
 from __future__ import annotations
 
 import json
 import ssl
+import threading
 from collections.abc import Callable
+from concurrent import futures
+from concurrent.futures import Future
 from dataclasses import replace
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import HTTPSHandler, ProxyHandler, build_opener
+from urllib.parse import urlsplit
 
 import click
+
+from hivemind_bus_client.log_lines import printable
 
 from .config import Config, HTTPConfig, WebSocketConfig
 from .console import Failure, configuration
@@ -33,15 +39,18 @@ class Unhealthy(Failure):
 @click.command()
 @click.option("--host", help="Address it listens at (default: as configured).")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port it listens at (default: as configured).")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=TIMEOUT_S, show_default=True)
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(0.1, 3600), default=TIMEOUT_S, show_default=True, help="Seconds."
+)
 def healthcheck(host: str | None, port: int | None, timeout_s: float) -> None:
     """Ask the hub of this machine for its greeting; exit with 0 when it comes, else with 1."""
     front = front_of(configuration(), host, port)
     url = f"{front.scheme}://{_bracketed(ANYWHERE.get(front.host, front.host))}:{front.port}{PATH}"
     try:
-        PROBES[type(front)](url, timeout_s)
+        _in_time(PROBES[type(front)], url, timeout_s)
     except (OSError, ValueError) as error:
-        raise Unhealthy(f"The hub at {url} is not healthy: {str(error) or type(error).__name__}.") from None
+        why = printable(str(error)) or type(error).__name__
+        raise Unhealthy(f"The hub at {url} is not healthy: {why}.") from None
     click.echo(f"The hub at {url} is healthy.")
 
 
@@ -53,7 +62,10 @@ def front_of(config: Config, host: str | None, port: int | None) -> WebSocketCon
 
 def greeting(text: str | bytes) -> str:
     """Return the node id in a HELLO. Raises ValueError."""
-    message: Any = json.loads(text)
+    try:
+        message: Any = json.loads(text)
+    except RecursionError:
+        raise ValueError("what it sent is no greeting") from None
     payload = message.get("payload") if isinstance(message, dict) and message.get("msg_type") == "hello" else None
     node_id = payload.get("node_id") if isinstance(payload, dict) else None
     if not isinstance(node_id, str) or not node_id:
@@ -76,17 +88,44 @@ def probe_websocket(url: str, timeout_s: float) -> None:
 
 def probe_http(url: str, timeout_s: float) -> None:
     """Get 204. Raises OSError, ValueError."""
-    opener = build_opener(ProxyHandler({}), HTTPSHandler(context=_any_certificate()))
+    where = urlsplit(url)
+    port, host = where.port, where.hostname or ""
+    connection: HTTPConnection = HTTPConnection(host, port, timeout=timeout_s)
+    if where.scheme == "https":
+        connection = HTTPSConnection(host, port, timeout=timeout_s, context=_any_certificate())
     try:
-        with opener.open(url, timeout=timeout_s) as answer:
-            status = answer.status
-    except HTTPError as error:
-        status = error.code
+        connection.request("GET", where.path)
+        status = connection.getresponse().status
+    except HTTPException as error:
+        raise ValueError(f"what it sent is no answer ({type(error).__name__})") from None
+    finally:
+        connection.close()
     if status != 204:
         raise ValueError(f"it answers {status}")
 
 
 PROBES: dict[type, Callable[[str, float], None]] = {WebSocketConfig: probe_websocket, HTTPConfig: probe_http}
+
+
+def _in_time(probe: Callable[[str, float], None], url: str, timeout_s: float) -> None:
+    """Probe in a thread that is left behind where it takes too long: one time limit for all of it, not for each part.
+
+    Raises what the probe does, and OSError.
+    """
+    outcome: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            probe(url, timeout_s)
+            outcome.set_result(None)
+        except Exception as error:  # noqa: BLE001 - top of a thread; it is raised in the other
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        outcome.result(timeout_s)
+    except futures.TimeoutError:
+        raise OSError(f"it did not answer within {timeout_s:g} s") from None
 
 
 def _any_certificate() -> ssl.SSLContext:

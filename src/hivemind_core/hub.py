@@ -31,6 +31,7 @@ from .binary.default import DefaultHandler
 from .binary.desk import Back, Desk
 from .bus_frames import problem_with
 from .clients import Client
+from .company import Alone, Company, Reception
 from .config import Config
 from .database import ClientDatabase
 from .door import Door
@@ -77,6 +78,7 @@ class Hub:
         parent: Parent | None = None,
         mailbox: Mailbox | None = None,
         binary: Any = None,
+        company: Company | None = None,
     ) -> None:
         self.config = config
         self.identity = identity
@@ -91,7 +93,7 @@ class Hub:
         self.rejections = RejectionLog()
         self.admission = Admission(db, self.workers, self.clocks.monotonic)
         self._bursts = Bursts()
-        self.keys = ClientKeys(config, identity.node_id, db, self.workers, derive)
+        self.keys = ClientKeys(config, identity.node_id, db, self.workers, derive, self.clocks.wall)
         self.door = Door(self.admission, self.peers, self.keys, self.clocks.monotonic)
         self._tasks: set[asyncio.Task[None]] = set()
         self._parts_budget = PartsBudget(MAX_PARTS_BYTES)
@@ -111,9 +113,11 @@ class Hub:
         }
         self.parent = parent
         self.mailbox = mailbox
+        self.company = company or Alone()
         self.binary = Desk(binary or DefaultHandler(), Back(self._send, self._deny, self._to_agent))
         self.mesh = Mesh(self._surroundings())
-        self.deliver = AgentSide(self.peers, agent, self.mesh, self._send, lambda: self.ready).deliver
+        self._agent_side = AgentSide(self.peers, agent, self.mesh, self.company, self._send, lambda: self.ready)
+        self.deliver = self._agent_side.deliver
         """Takes a message from the agent's bus; one addressed to a satellite goes to it."""
 
     def _surroundings(self) -> Surroundings:
@@ -130,6 +134,7 @@ class Hub:
             end=self._end,
             carry_out=self._act,
             spawn=self._spawn,
+            company=self.company,
             parent=self.parent,
             mailbox=self.mailbox,
         )
@@ -141,8 +146,25 @@ class Hub:
         await self.agent.start(self.deliver)
         if self.mailbox is not None:
             await self.mailbox.start()
+        await self.company.start(self._reception())
         if self.parent is not None:
             await self.parent.start(self._from_parent, self.mesh.questions.parent_lost)
+
+    def _reception(self) -> Reception:
+        """Return what this hub does with what comes from the other hubs of its cluster."""
+        return Reception(
+            reply=self._agent_side.from_member,
+            message=self.mesh.from_member,
+            direct=self._to_one,
+            lift=self.mesh.lift,
+            above=self._from_parent,
+            displaced=self.peers.displace,
+            undelivered=self._agent_side.undelivered,
+        )
+
+    def _to_one(self, peer_id: str, message: HiveMessage) -> None:
+        if self.peers.get(peer_id) is not None:
+            self.mesh.post.to(peer_id, message)
 
     async def stop(self) -> None:
         """Close every connection with 1001, say so on the bus, and finish what was begun."""
@@ -157,6 +179,7 @@ class Hub:
             await asyncio.wait(set(self._tasks), timeout=5)
         if self.mailbox is not None:
             await self.mailbox.stop()
+        await self.company.stop()
         await self.agent.stop()
         self.binary.stop()
         self.workers.stop()
@@ -187,7 +210,7 @@ class Hub:
         """Take in changed rows and apply them to the open connections."""
         changed = await self.admission.refresh()
         self.keys.forget_pins(changed)
-        for client_id in changed:
+        for client_id in changed | await self.keys.end_graces():
             self._apply_row(client_id)
 
     def _apply_row(self, client_id: int) -> None:
@@ -231,7 +254,7 @@ class Hub:
         client, now = visitor.client, self.clocks.monotonic()
         # Random, so that a replayed KKpsk0 message 1 never fits the prologue.
         peer_id = self.peers.peer_id_for(client, visitor.useragent, str(uuid4()))
-        link = Link.hub(self._terms(client, peer_id), now)
+        link = Link.hub(self._terms(client, peer_id, neighbourhood(conn.remote)), now)
         peer = self.peers.new_peer(conn, link, client, visitor.useragent)
         peer.peer_id, peer.active_at = peer_id, now
         self.door.entered(peer)
@@ -239,12 +262,13 @@ class Hub:
         self._apply_row(client.client_id)  # which may have changed since it was found
         return peer
 
-    def _terms(self, client: Client, peer_id: str) -> HubTerms:
+    def _terms(self, client: Client, peer_id: str, address: str) -> HubTerms:
         """Return what the link of a new connection starts from."""
         pinned, psk = self.keys.pinned_key(client), self.keys.stored_psk(client)
         node_id = self.identity.node_id
         hello = {"pubkey": node_id, "peer": peer_id, "node_id": node_id}
-        terms = HubTerms(hello, {}, self.identity.noise_key, pinned, psk, budget=self._parts_budget)
+        previous = self.keys.previous(client, address)
+        terms = HubTerms(hello, {}, self.identity.noise_key, pinned, psk, budget=self._parts_budget, previous=previous)
         return greeting.offered(terms, self.config, client, self.identity.rsa_key)
 
     def receive(self, peer: Peer, frame: bytes | str) -> None:
@@ -261,6 +285,7 @@ class Hub:
         if self.peers.remove(peer) and peer.registered:
             log.info("%s left", peer.peer_id)
             self.mesh.gone(peer.peer_id)
+            self.company.left(peer.peer_id)
             self.binary.left(peer)
             self._note_seen([peer], leaving=True)
             self.agent.emit(bus_events.disconnected(peer))
@@ -280,12 +305,12 @@ class Hub:
 
     def _key_needed(self, peer: Peer, event: KeyNeeded) -> None:
         if event.compute is not None:
-            self._spawn(self._derive(peer, self.keys.compute(peer.client, event.compute)))
+            self._spawn(self._derive(peer, self.keys.compute(peer.client, event.compute, previous=event.previous)))
             return
-        psk = self.keys.stored_psk(peer.client)  # another connection of this client may have derived it
+        psk = self.keys.stored_psk(peer.client, previous=event.previous)  # another connection may have derived it
         if psk is None:
             peer.excused = True  # it may not want to wait for so long
-            self._spawn(self._derive(peer, self.keys.derive(peer.client)))
+            self._spawn(self._derive(peer, self.keys.derive(peer.client, previous=event.previous)))
         else:
             self._handle(peer, peer.link.key_derived(psk, self.clocks.monotonic()))
 
@@ -310,7 +335,9 @@ class Hub:
         if refusal:
             self._end(peer, refused(refusal))
             return
-        self.door.accepted(peer)
+        self.door.accepted(peer, event)
+        if event.previous:
+            self._spawn(self.keys.used_previous(peer.client))
         if pinned is None and event.version >= PROTOCOL_V3:
             self._spawn(self._keep_pin(peer.client, event.remote_key))
 
@@ -377,9 +404,11 @@ class Hub:
         if peer.registered and not is_same:
             self.agent.emit(bus_events.disconnected(peer))
             self.mesh.gone(peer.peer_id)
+            self.company.left(peer.peer_id)
         peer.session, peer.site_id = session, action.site_id or peer.site_id
         if not is_same:
             self.peers.register(peer)
+            self.company.came(peer.peer_id)
             log.info("%s joined from %s", peer.peer_id, peer.conn.remote)
             self.agent.emit(bus_events.connected(peer))
         if action.pubkey and not is_same:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from . import environment
 from .config import config_dir
 from .console import Failure
 from .systemd_units import CHATROOM, HUB, Program, Unfit, account, is_unchanged, system_unit, user_unit
@@ -25,6 +27,8 @@ FOLDERS = {
 """Variables of folders that a service manager does not know of, and what each is below the home unless it is set."""
 HIDDEN = tuple(Path(name) for name in ("/home", "/root", "/run/user", "/tmp", "/var/tmp"))  # noqa: S108
 """What the machine's units do not see."""
+SETTINGS = Path("/var/lib", HUB.account, ".config", "hivemind-core", "server.json")
+"""Where the service of the machine finds its settings by itself."""
 MOVE = (
     "Install it where every account can read it, and run the command there:\n"
     "    python3 -m venv /opt/hivemind\n"
@@ -57,6 +61,8 @@ def install_service(scope: str, chatroom: bool, only_print: bool, force: bool, o
     if not (only_print or sys.platform.startswith("linux")):
         raise Failure("systemd is found on Linux only; --print shows the unit.")
     program, system = CHATROOM if chatroom else HUB, scope == "system"
+    if not (system or only_print or output) and _is_lent_root():
+        raise Failure("Run it without sudo for a service of your own account, or with --system for one of the machine.")
     try:
         files = _files(program, system, output)
     except Unfit as error:
@@ -69,9 +75,10 @@ def install_service(scope: str, chatroom: bool, only_print: bool, force: bool, o
         return
     if problem:
         raise Failure(problem)
+    is_update = files[0].path.exists()
     _write(files, force)
     if output is None:
-        click.echo(_next_steps(program, system))
+        click.echo(_next_steps(program, system, is_update))
 
 
 # --- what is written ----------------------------------------------------------------------------------------------
@@ -83,8 +90,28 @@ def _files(program: Program, system: bool, output: Path | None) -> list[File]:
             File((output or UNITS) / program.unit_name, system_unit(program, _command(program))),
             File((output or ACCOUNTS) / program.account_file, account(program)),
         ]
-    folder = output or config_dir() / "systemd" / "user"
+    folder = output or _unit_folder()
     return [File(folder / program.unit_name, user_unit(program, _command(program), _folders()))]
+
+
+def _unit_folder() -> Path:
+    """Return where the service manager of this account looks: what XDG_CONFIG_HOME is here need not be known to it."""
+    here, usual = (folder / "systemd" / "user" for folder in (config_dir(), Path.home() / ".config"))
+    return here if here != usual and str(here) in _searched() else usual
+
+
+def _searched() -> list[str]:
+    try:
+        ran = subprocess.run(
+            ["systemctl", "--user", "show", "--property=UnitPath", "--value"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return ran.stdout.split()
 
 
 def _folders() -> dict[str, str]:
@@ -101,12 +128,20 @@ def _command(program: Program) -> list[str]:
     started = [str(beside)] if beside.exists() else [sys.executable, "-m", program.module]
     if program is CHATROOM:
         return started
-    config: Path | None = click.get_current_context().find_root().params.get("config_file")
-    return [*started, *(["--config", os.path.abspath(config)] if config else []), "listen"]
+    config = _named_settings()
+    return [*started, *(["--config", str(config)] if config else []), "listen"]
+
+
+def _named_settings() -> Path | None:
+    """Return the server.json that this command line or this shell names."""
+    named = click.get_current_context().find_root().params.get("config_file") or os.environ.get(environment.CONFIG)
+    return Path(os.path.abspath(named)) if named else None
 
 
 def _write(files: Sequence[File], force: bool) -> None:
     for file in files:
+        if file.path.exists() and not file.path.is_file():
+            raise Failure(f"{file.path} is no file. If it is masked, run `systemctl unmask` first.")
         there = file.path.read_text("utf-8", "replace") if file.path.exists() else None
         if there not in (None, file.text) and not is_unchanged(there or "") and not force:
             raise Failure(
@@ -125,27 +160,37 @@ def _write(files: Sequence[File], force: bool) -> None:
 # --- what people are told -----------------------------------------------------------------------------------------
 
 
+def _is_lent_root() -> bool:
+    """Tell whether somebody else is root for this one command, whose services would be root's."""
+    return os.geteuid() == 0 and os.environ.get("SUDO_USER", "root") != "root"
+
+
+def _is_hidden(place: Path) -> bool:
+    return any(path.is_relative_to(hidden) for path in (place, place.resolve()) for hidden in HIDDEN)
+
+
 def _unreachable(program: Program) -> str | None:
-    """Say so where the account of a machine's service could not read this installation."""
+    """Say so where the account of a machine's service could not read this installation, or its settings."""
+    settings = _named_settings() if program is HUB else None
+    if settings is not None and _is_hidden(settings):
+        return f"A service of the machine cannot see {settings}. Copy it to {SETTINGS}, and leave out --config."
     places = [Path(sys.executable), Path(sys.prefix), Path(sys.base_prefix), Path(__file__)]
-    for place in places:
-        for path in (place, place.resolve()):
-            if any(path.is_relative_to(hidden) for hidden in HIDDEN):
-                extra, more = ("chatroom", " --chatroom") if program is CHATROOM else ("hub", "")
-                return f"This installation needs {path}, which a service of the machine cannot see. " + MOVE.format(
-                    extra=f"hub,{extra}" if more else extra, more=more
-                )
+    for place in filter(_is_hidden, places):
+        extra, more = ("hub,chatroom", " --chatroom") if program is CHATROOM else ("hub", "")
+        needed = f"This installation needs {place}, which a service of the machine cannot see. "
+        return needed + MOVE.format(extra=extra, more=more)
     return None
 
 
-def _next_steps(program: Program, system: bool) -> str:
+def _next_steps(program: Program, system: bool, is_update: bool) -> str:
     sudo, scope = ("sudo ", "") if system else ("", " --user")
     steps = [
         *(["sudo systemd-sysusers"] if system else []),
         f"{sudo}systemctl{scope} daemon-reload",
         f"{sudo}systemctl{scope} enable --now {program.name}",
+        *([f"{sudo}systemctl{scope} restart {program.name}"] if is_update else []),
         *([] if system else ["loginctl enable-linger"]),
-        f"{sudo}journalctl{scope} -u {program.name} -f",
+        f"{sudo}journalctl {'-u' if system else '--user-unit'} {program.name} -f",
     ]
     lines = "".join(f"    {step}\n" for step in steps)
     if program is CHATROOM:
@@ -156,11 +201,22 @@ def _next_steps(program: Program, system: bool) -> str:
 def _after_the_hub(system: bool) -> str:
     if not system:
         return "Its clients, settings and identity are those of your account: `hivemind-core add-client` as ever."
-    command = shlex.join(_command(HUB)[:-1])
+    home, command = f"/var/lib/{HUB.account}", shlex.join(_command(HUB)[:-1])
+    as_account = f"sudo -H -u {HUB.account}" if _has_home(home) else f"sudo -u {HUB.account} env HOME={home}"
     return (
-        f"Its clients, settings and identity are in /var/lib/{HUB.account}. Every command runs as its account:\n\n"
-        f"    sudo -H -u {HUB.account} {command} add-client --name kitchen"
+        f"Its clients, settings and identity are in {home}. Every command runs as its account:\n\n"
+        f"    {as_account} {command} add-client --name kitchen"
     )
+
+
+def _has_home(home: str) -> bool:
+    """Tell whether the hub's account has this home; one that was there before may have another."""
+    import pwd
+
+    try:
+        return pwd.getpwnam(HUB.account).pw_dir == home
+    except KeyError:  # it is made with it
+        return True
 
 
 def _before_the_chatroom(system: bool) -> str:

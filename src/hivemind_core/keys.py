@@ -9,15 +9,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hivemind_bus_client.exchange import Previous
 from hivemind_bus_client.link import Refused
 
+from . import grace
 from .admission import refused
 from .clients import Client
 from .config import Config
 from .database import ClientDatabase
+from .grace import Grace
+from .moments import local_time
 from .passwords import is_strong
 from .storage import StorageError
 from .workers import Busy, Workers
@@ -27,6 +33,9 @@ log = logging.getLogger(__name__)
 DerivePsk = Callable[[str, str], bytes]
 KEY_BYTES = 32
 MAX_JUDGED = 10_000
+PREVIOUS_PSK, PREVIOUS_PSK_FOR = grace.MOVED["noise_psk"], grace.MOVED["noise_psk_for"]
+LOOK_FOR_ENDED_EVERY_S = 30.0
+USED_WRITTEN_EVERY_S = 60.0
 
 
 def psk_binding(node_id: str, password: str) -> str:
@@ -48,8 +57,20 @@ def _key_in(metadata: Mapping[str, Any], name: str) -> bytes | None:
 class ClientKeys:
     """See the module."""
 
-    def __init__(self, config: Config, node_id: str, db: ClientDatabase, workers: Workers, derive: DerivePsk) -> None:
+    def __init__(
+        self,
+        config: Config,
+        node_id: str,
+        db: ClientDatabase,
+        workers: Workers,
+        derive: DerivePsk,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self.config = config
+        self.choices = grace.Choices()
+        self._wall = wall
+        self._looked_at = -math.inf
+        self._next_end = math.inf
         self._node_id = node_id
         self._db = db
         self._workers = workers
@@ -67,35 +88,45 @@ class ClientKeys:
 
     # the pre-shared key
 
-    def stored_psk(self, client: Client) -> bytes | None:
+    def stored_psk(self, client: Client, *, previous: bool = False) -> bytes | None:
         """Return the derived key kept in the row, if it belongs to this password and node."""
         row = self._now(client)
-        if row.metadata.get("noise_psk_for") != psk_binding(self._node_id, row.password or ""):
+        password = self._valid_password(row, previous=previous)
+        psk, bound = (PREVIOUS_PSK, PREVIOUS_PSK_FOR) if previous else ("noise_psk", "noise_psk_for")
+        if password is None or row.metadata.get(bound) != psk_binding(self._node_id, password):
             return None
-        return _key_in(row.metadata, "noise_psk")
+        return _key_in(row.metadata, psk)
 
-    async def derive(self, client: Client) -> bytes | Refused:
+    def _valid_password(self, row: Client, *, previous: bool) -> str | None:
+        return grace.password_of(row, previous=previous) if not previous or self.grace(row) is not None else None
+
+    async def derive(self, client: Client, *, previous: bool = False) -> bytes | Refused:
         """Derive the key of a client, off the loop, and keep it in its row; once, however many ask."""
-        wanted = (client.client_id, client.api_key, client.password or "")
+        row = self._now(client) if previous else client
+        password = self._valid_password(row, previous=previous)
+        if previous and password is None:
+            return refused("busy")  # it was valid when the connection began
+        wanted = (row.client_id, row.api_key, password or "")
         task = self._deriving.get(wanted)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._derive_once(client))
+            task = asyncio.get_running_loop().create_task(self._derive_once(row, password or "", previous))
             self._deriving[wanted] = task
             task.add_done_callback(lambda _: self._deriving.pop(wanted, None))
         return await asyncio.shield(task)
 
-    async def _derive_once(self, client: Client) -> bytes | Refused:
-        password = client.password or ""
-        psk = await self.compute(client, lambda: self._derive(password, self._node_id))
+    async def _derive_once(self, client: Client, password: str, previous: bool) -> bytes | Refused:
+        psk = await self.compute(client, lambda: self._derive(password, self._node_id), previous=previous)
         if isinstance(psk, Refused):
             return psk
-        kept = {"noise_psk": psk.hex(), "noise_psk_for": psk_binding(self._node_id, password)}
-        await self._patch(client, kept)
+        names = (PREVIOUS_PSK, PREVIOUS_PSK_FOR) if previous else ("noise_psk", "noise_psk_for")
+        await self._patch(client, dict(zip(names, (psk.hex(), psk_binding(self._node_id, password)), strict=True)))
         return psk
 
-    async def compute(self, client: Client, how: Callable[[], bytes]) -> bytes | Refused:
+    async def compute(self, client: Client, how: Callable[[], bytes], *, previous: bool = False) -> bytes | Refused:
         """Do the slow part of a handshake off the loop, unless the client's password is too weak for it."""
-        if client.password and not await self._is_strong_enough(client, client.password):
+        password = grace.password_of(client, previous=previous)
+        excuse = grace.MOVED["allow_weak_password"] if previous else "allow_weak_password"
+        if password and not (client.metadata.get(excuse) or await self._is_strong_enough(password)):
             return refused("weak_password")
         try:
             return await self._workers.derive(how)
@@ -105,10 +136,10 @@ class ClientKeys:
             log.exception("a key of client %d could not be made", client.client_id)
             return refused("internal_error")
 
-    async def _is_strong_enough(self, client: Client, password: str) -> bool:
+    async def _is_strong_enough(self, password: str) -> bool:
         """Judge a password once, not with every connection."""
         bits = self.config.min_password_bits
-        if client.metadata.get("allow_weak_password") or not self.config.runtime_password_strength_check:
+        if not self.config.runtime_password_strength_check:
             return True
         judged = (psk_binding(self._node_id, password), bits)
         if judged not in self._judged:
@@ -121,6 +152,58 @@ class ClientKeys:
         """Derive nothing more."""
         for task in self._deriving.values():
             task.cancel()
+
+    # the previous password
+
+    def grace(self, client: Client) -> Grace | None:
+        """Return the previous password of a client as long as it is valid."""
+        return grace.grace_of(self._now(client), self._wall())
+
+    def previous(self, client: Client, address: str) -> Previous | None:
+        """Return the same for a link that begins."""
+        valid = self.grace(client)
+        if valid is None:
+            return None
+        first = self.choices.previous_first(self._now(client), address, valid.password)
+        return Previous(valid.password, self.stored_psk(client, previous=True), first)
+
+    async def used_previous(self, client: Client) -> None:
+        """Note, in the log and in the row, that a device came in with its previous password."""
+        valid, now = self.grace(client), self._wall()
+        if valid is None:
+            return
+        until = local_time(valid.until)
+        log.info(
+            "%s (client %d) still uses its previous password, valid until %s", client.name, client.client_id, until
+        )
+        if valid.used is None or not 0 <= now - valid.used < USED_WRITTEN_EVERY_S:
+            await self._patch(client, {grace.USED: now})
+
+    async def end_graces(self) -> set[int]:
+        """Take previous passwords that are no longer valid out of their rows; return the ids of those.
+
+        Looks at all rows, and therefore only once in a while. The passwords count no more in any case.
+        """
+        now = self._wall()
+        if 0 <= now - self._looked_at < LOOK_FOR_ENDED_EVERY_S and now < self._next_end:
+            return set()
+        self._looked_at = now
+        over = await self._workers.database(self._find_ended, now)
+        try:
+            await self._workers.database(self._take_out, over, now)
+        except StorageError as error:
+            log.error("could not take out previous passwords that are no longer valid: %s", error)
+        return over
+
+    def _find_ended(self, now: float) -> set[int]:
+        rows = self._db.all()
+        valid = [found for found in (grace.grace_of(row, now) for row in rows) if found is not None]
+        self._next_end = min((found.until for found in valid), default=math.inf)
+        return {row.client_id for row in rows if grace.ended_by(row, now)}
+
+    def _take_out(self, client_ids: set[int], now: float) -> None:
+        for client_id in client_ids:
+            self._db.edit(client_id, lambda row: grace.ended_by(row, now))
 
     # the device key
 
@@ -161,7 +244,7 @@ class ClientKeys:
         if "intercom_pubkey" not in self._now(client).metadata:
             await self._patch(client, {"intercom_pubkey": pubkey}, only_if_absent=True)
 
-    async def _patch(self, client: Client, put: Mapping[str, str], *, only_if_absent: bool = False) -> bool:
+    async def _patch(self, client: Client, put: Mapping[str, Any], *, only_if_absent: bool = False) -> bool:
         """Write into the row's metadata if it is still this client's; False when the database failed."""
         try:
             await self._workers.database(

@@ -59,10 +59,15 @@ KNOWN: dict[str, Any] = {
         "module": None,
         "hivemind-sqlite-db-plugin": _names("name subfolder db_path password"),
         "hivemind-json-db-plugin": _names("name subfolder password"),
-        "hivemind-redis-db-plugin": _ANY,
+        "hivemind-redis-db-plugin": _names(
+            "host port unix_socket_path username password db name subfolder index_prefix cluster_nodes cluster_hash_tag"
+            " max_connections retry_attempts retry_delay use_ssl ssl ssl_certfile ssl_keyfile ssl_ca_certs"
+            " ssl_cert_reqs ssl_check_hostname admission_record_ttl api_key_cache_ttl api_key_cache_size"
+        ),
     },
     "presence": _names("enabled name zeroconf upnp"),
     "rendezvous": _names("enabled max_pending_per_mailbox max_pending_per_sender max_mailboxes max_bytes"),
+    "cluster": _names("url name hub_name username password ca_certs certfile keyfile check_hostname"),
     "upstream": _names("enabled host port key password ssl self_signed"),
     "policy": {"chain": [_names("module optional") | {"config": _ANY}], "fail_open": None},
     "utterance_transformers": _ANY,

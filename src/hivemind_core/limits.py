@@ -82,6 +82,10 @@ class Remembered(Generic[K, V]):
         if len(self._items) > self._size:
             self._items.popitem(last=False)
 
+    def pop(self, key: K) -> V | None:
+        """Forget a key; return what was remembered of it."""
+        return self._items.pop(key, None)
+
     def drop(self, wanted: Callable[[K], bool]) -> None:
         """Forget the keys that a test picks."""
         for key in [key for key in self._items if wanted(key)]:

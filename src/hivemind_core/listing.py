@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import click
 from .client_metadata import without_secrets
 from .clients import Client
 from .console import Failure, database, print_json, table
+from .grace import Grace, grace_of
+from .moments import local_time
 
 EXPORT_FILE = "hivemind_clients.csv"
 EXPORTED = ("client_id", "name", "is_admin", "access_key", "password")
@@ -37,15 +39,28 @@ def list_clients(show_secrets: bool, as_json: bool) -> None:
     if as_json:
         print_json([record(row, show_secrets=show_secrets) for row in rows])
         return
+    now = time.time()
+    graces = [grace_of(row, now) for row in rows]
     secret = ("Password",) if show_secrets else ()
-    columns = ("ID", "Name", "Access Key", *secret, "Rights", "Types", "Last Seen")
-    table("HiveMind Credentials:", columns, [_cells(row, show_secrets=show_secrets) for row in rows])
+    previous = ("Previous Password",) if any(graces) else ()
+    columns = ("ID", "Name", "Access Key", *secret, "Rights", "Types", "Last Seen", *previous)
+    cells = [_cells(row, show_secrets=show_secrets) for row in rows]
+    if previous:
+        cells = [(*row, _told(grace)) for row, grace in zip(cells, graces, strict=True)]
+    table("HiveMind Credentials:", columns, cells)
 
 
 def _cells(row: Client, *, show_secrets: bool) -> tuple[str, ...]:
     secret = (row.password or "",) if show_secrets else ()
     count = str(len(row.allowed_types)) if row.allowed_types else "none"
     return (str(row.client_id), row.name, row.api_key, *secret, _rights(row), count, _seen(row.last_seen))
+
+
+def _told(grace: Grace | None) -> str:
+    if grace is None:
+        return ""
+    used = "not used" if grace.used is None else f"last used {local_time(grace.used)}"
+    return f"valid until {local_time(grace.until)}, {used}"
 
 
 def _rights(row: Client) -> str:
@@ -59,15 +74,13 @@ def _rights(row: Client) -> str:
 
 
 def _seen(when: float) -> str:
-    try:
-        return datetime.fromtimestamp(when).strftime("%Y-%m-%d %H:%M") if when > 0 else "never"
-    except (ValueError, OverflowError, OSError):
-        return "?"
+    return local_time(when) if when > 0 else "never"
 
 
 def record(row: Client, *, show_secrets: bool) -> dict[str, Any]:
     """Return a client as one JSON object; without secrets unless they are asked for."""
     metadata = {key: value for key, value in row.metadata.items() if key not in OWN_FIELDS}
+    grace = grace_of(row, time.time())
     document: dict[str, Any] = {
         "client_id": row.client_id,
         "name": row.name,
@@ -83,6 +96,7 @@ def record(row: Client, *, show_secrets: bool) -> dict[str, Any]:
         "intent_blacklist": row.intent_blacklist,
         "pinned": bool(row.metadata.get("noise_pubkey")),
         "last_seen": row.last_seen if row.last_seen > 0 else None,
+        "previous_password": None if grace is None else {"valid_until": grace.until, "last_used": grace.used},
         "metadata": metadata,
     }
     if not show_secrets:

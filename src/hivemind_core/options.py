@@ -8,8 +8,11 @@ import click
 
 from . import client_metadata
 from .clients import REVOKED
+from .moments import UNITS_S, parse_duration
+from .passwords import strength_bits
 
 MAX_KEY = 255
+MAX_DURATION_S = 366 * UNITS_S["d"]
 
 
 def access_key(ctx: click.Context, param: click.Parameter, key: str | None) -> str | None:
@@ -71,6 +74,32 @@ def not_empty(ctx: click.Context, param: click.Parameter, text: str) -> str:
 def message_type(ctx: click.Context, param: click.Parameter, msg_type: str) -> str:
     """Check one message type."""
     return message_types(ctx, param, (msg_type,))[0]
+
+
+def duration(ctx: click.Context, param: click.Parameter, text: str | None) -> int | None:
+    """Read a duration; in seconds."""
+    seconds = None if text is None else parse_duration(text)
+    if text is not None and (seconds is None or seconds > MAX_DURATION_S):
+        raise click.BadParameter(
+            f"{text!r} is not a duration; it is a whole number and a unit, like 90m, 24h or 7d, of at most"
+            f" {MAX_DURATION_S // UNITS_S['d']}d; or 0"
+        )
+    return seconds
+
+
+def check_password(password: str | None, needed: float) -> None:
+    """Check a password that a person chose; `needed` bits of resistance, or any for 0. None is not checked."""
+    if password is None:
+        return
+    if not password:
+        raise click.BadParameter("a password cannot be empty", param_hint="--password")
+    bits = strength_bits(password) if needed > 0 else needed
+    if bits < needed:
+        raise click.BadParameter(
+            f"password is too guessable (~{bits:.0f} bits of resistance; {needed:.0f} required)."
+            " Leave --password out to get a random one. Pass --allow-weak-password to override.",
+            param_hint="--password",
+        )
 
 
 def warn_of_hub_keys(metadata: dict[str, Any] | tuple[str, ...]) -> None:

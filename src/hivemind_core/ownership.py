@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
@@ -26,25 +27,33 @@ def _cures(environ: Mapping[str, str]) -> Iterator[str]:
     if not hasattr(os, "geteuid"):
         return
     for variable, folder in ((OUTSIDE["config"], config_dir(environ)), (OUTSIDE["data"], data_dir(environ))):
-        foreign = _foreign(folder / SUBFOLDER)
-        if foreign is not None:
-            outside = environ.get(variable, "").strip()
-            yield (
-                f"{foreign} belongs to uid {foreign.stat().st_uid}, and this runs as uid {os.geteuid()}. Run"
-                f"{' on the host' if outside else ''}: sudo chown -R {os.geteuid()}:{os.getegid()}"
-                f" {quote(outside or str(foreign))}"
-            )
+        with suppress(OSError):  # it is not even to be looked at
+            yield from _cure(folder / SUBFOLDER, environ.get(variable, "").strip())
+
+
+def _cure(folder: Path, outside: str) -> Iterator[str]:
+    foreign = _foreign(folder)
+    if foreign is None:
+        return
+    uid, gid = os.geteuid(), os.getegid()
+    run = f"sudo chown -R {uid}:{gid} {quote(outside or str(foreign))}"
+    if foreign == folder.parent and not outside:  # there is more in it, which is to stay whose it is
+        run = f"sudo install -d -m 700 -o {uid} -g {gid} {quote(str(folder))}"
+    owner, where = foreign.stat().st_uid, " on the host" if outside else ""
+    yield f"{foreign} belongs to uid {owner}, and this runs as uid {uid}. Run{where}: {run}"
 
 
 def _foreign(folder: Path) -> Path | None:
-    """Return what cannot be written in a folder because it is somebody else's: the folder, or something in it."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
+    """Return what is somebody else's and cannot be written: the folder, something in it, or where it is to be."""
+    if not folder.exists():
+        return folder.parent if folder.parent.exists() and _is_foreign(folder.parent) else None
     if _is_foreign(folder):
         return folder
-    return next(filter(_is_foreign, sorted(folder.iterdir())), None) if folder.name == SUBFOLDER else None
+    return next(filter(_is_foreign, sorted(folder.iterdir())), None)
 
 
 def _is_foreign(path: Path) -> bool:
+    if path.is_symlink():  # it may lead to what is none of ours
+        return False
     needed = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
     return not os.access(path, needed) and path.stat().st_uid != os.geteuid()

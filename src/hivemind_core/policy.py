@@ -89,7 +89,8 @@ class _AddToSession:
     def __call__(self, message: Message) -> None:
         session = message.context["session"]
         present = session.get(self.key)
-        kept = present if isinstance(present, list) else []
+        # One that is no text would make OVOS ignore the whole list.
+        kept = [name for name in present if isinstance(name, str)] if isinstance(present, list) else []
         session[self.key] = kept if self.name in kept else [*kept, self.name]
 
 

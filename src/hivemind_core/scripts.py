@@ -19,13 +19,15 @@ from . import (
     options,
     policy_commands,
     rights,
+    rotation,
     serving,
 )
+from .cluster import commands as cluster_commands
 from .console import Commands
 
 MODULES = (
-    *(serving, adding, listing, deleting, rights, metadata_command, policy_commands, migration),
-    *(healthcheck, install_service),
+    *(serving, adding, listing, deleting, rights, rotation, metadata_command, policy_commands, migration),
+    *(healthcheck, install_service, cluster_commands),
 )
 
 

@@ -7,9 +7,9 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hivemind_bus_client.sd_notify import Notifier
 
@@ -21,7 +21,7 @@ from .config import Config, ConfigError
 from .config_values import Values
 from .database import open_database
 from .hub import Hub
-from .hub_identity import identity_path, load_identity
+from .hub_identity import HubIdentity, identity_path, load_identity
 from .live_config import LiveConfig
 from .mailbox_service import open_mailbox
 from .own_address import Listener
@@ -29,9 +29,14 @@ from .ownership import explained
 from .plugins import build_policies
 from .storage import StorageError
 from .supervision import Supervision
+from .surroundings import Parent
 from .transports import BindError, Transport
 from .transports.http import HTTPTransport
 from .transports.websocket import WebSocketTransport
+
+if TYPE_CHECKING:
+    from .cluster.cluster import Cluster
+    from .cluster.membership import Membership
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +51,21 @@ EXIT_USAGE = 2
 class Service:
     """A hub with its transports, started and stopped as one; it is ready while it listens."""
 
-    def __init__(self, hub: Hub, transports: Sequence[Transport]) -> None:
+    def __init__(self, hub: Hub, transports: Sequence[Transport], cluster: Cluster | None = None) -> None:
+        """`cluster` is the hub's part in its cluster."""
         self.hub = hub
+        self.refused: Callable[[str], None] = lambda why: log.error("%s", why)
+        """Told why this hub must not run any more."""
+        self._cluster = cluster
+        self._membership: Membership | None = None
         self.hub.ready = False
         self.transports = list(transports)
         self._live = LiveConfig(hub.config)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Listen. Raises BindError when no transport could."""
+        """Listen. Raises BindError when no transport could, ConfigError for a hub that is no member of its cluster."""
+        await self._check_member()
         await self.hub.start()
         failed: list[BindError] = []
         for transport in list(self.transports):
@@ -69,6 +80,7 @@ class Service:
         for unbound in failed:
             log.error("%s", unbound)
         self.hub.ready = True
+        self._tell_cluster()
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._ticks()), loop.create_task(self._refreshes())]
         # What stands now stays: the collector need not look at it again.
@@ -82,7 +94,25 @@ class Service:
             task.cancel()
         for transport in self.transports:
             await transport.stop()
+        if self._membership is not None:
+            await self._membership.stop()
         await self.hub.stop()
+
+    async def _check_member(self) -> None:
+        if self.hub.config.cluster is not None:
+            from .cluster import joining
+
+            await joining.check(self.hub.config.cluster, self.hub.identity)
+
+    def _tell_cluster(self) -> None:
+        config = self.hub.config.cluster
+        if self._cluster is None or config is None:
+            return
+        from .cluster import joining
+
+        address = self.transports[0].address
+        self._membership = joining.membership(self._cluster, config, self.hub.identity, address, self.refused)
+        self._membership.start()
 
     async def _ticks(self) -> None:
         while True:
@@ -115,12 +145,26 @@ def build(config: Config) -> Service:
         return [peer.client.name or peer.useragent for peer in hub.peers]
 
     agent: Agent = create_agent(config.agent_module, config.agent, names)
-    parent = upstream.above(config.upstream, identity_path(), _listeners(config))
+    cluster, parent = _company(config, identity, agent)
     binary = create_binary(config.binary_module, Values(str(config.path), config.raw))
     mailbox = open_mailbox(config.rendezvous, identity.node_id)
     policies = build_policies(config.policy_chain)
-    hub = Hub(config, identity, db, agent, policies, parent=parent, mailbox=mailbox, binary=binary)
-    return Service(hub, _transports(hub, config))
+    hub = Hub(config, identity, db, agent, policies, parent=parent, mailbox=mailbox, binary=binary, company=cluster)
+    return Service(hub, _transports(hub, config), cluster)
+
+
+def _company(config: Config, identity: HubIdentity, agent: Agent) -> tuple[Cluster | None, Parent | None]:
+    """Return the hub's part in its cluster, if it has one, and the hub above."""
+
+    def above() -> Parent | None:
+        return upstream.above(config.upstream, identity_path(), _listeners(config))
+
+    if config.cluster is None:
+        return None, above()
+    from .cluster import joining
+
+    cluster = joining.join(config.cluster, identity, agent)
+    return cluster, joining.shared(cluster, above)
 
 
 def _transports(hub: Hub, config: Config) -> list[Transport]:
@@ -142,6 +186,13 @@ async def _serve(config: Config, greet: bool) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
             loop.add_signal_handler(number, stop.set)
+    refused: list[str] = []
+
+    def end(why: str) -> None:
+        refused.append(why)
+        stop.set()
+
+    service.refused = end
     await service.start()
     for transport in service.transports:
         log.info("listening on %s", transport.address)
@@ -163,6 +214,8 @@ async def _serve(config: Config, greet: bool) -> int:
         await room.stop()
     whereabouts.withdraw()
     await service.stop()
+    if refused:
+        raise ConfigError(refused[0])
     return EXIT_OK
 
 

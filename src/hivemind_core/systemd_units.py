@@ -50,7 +50,7 @@ CHATROOM = Program(
 
 _SERVICE = """\
 Type=notify
-{environment}EnvironmentFile=-%E/{name}/environment
+{environment}EnvironmentFile=-{settings}/{name}/environment
 ExecStart={command}
 TimeoutStartSec=60
 TimeoutStopSec=20
@@ -148,17 +148,23 @@ def _service(program: Program, command: Sequence[str], environ: Mapping[str, str
     if any(char in executable for char in "\"'\\"):
         raise Unfit(f"{executable!r} cannot be named in a systemd unit: it holds a quotation mark or a backslash.")
     line = " ".join([_quoted(executable, ""), *(_quoted(argument, "$") for argument in arguments)])
-    return _SERVICE.format(environment=lines, name=program.name, command=line)
+    settings = _printed(environ["XDG_CONFIG_HOME"]).replace("%", "%%") if "XDG_CONFIG_HOME" in environ else "%E"
+    return _SERVICE.format(environment=lines, settings=settings, name=program.name, command=line)
 
 
 def _quoted(text: str, doubled: str) -> str:
     """Return a word as systemd.syntax(7) wants it; `doubled` are further characters that mean something there."""
-    if not text.isprintable():
-        raise Unfit(f"{text!r} cannot be named in a systemd unit: it holds characters that cannot be printed.")
+    _printed(text)
     for char in f"%{doubled}":
         text = text.replace(char, char * 2)
     text = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"' if not text or any(char in text for char in " \\\"';#") else text
+
+
+def _printed(text: str) -> str:
+    if not text.isprintable():
+        raise Unfit(f"{text!r} cannot be named in a systemd unit: it holds characters that cannot be printed.")
+    return text
 
 
 # --- whether somebody has changed it ---------------------------------------------------------------------------

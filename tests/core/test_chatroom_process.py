@@ -14,7 +14,7 @@ from hivemind_core.chatroom_process import ChatroomProcess, environment, free_po
 from hivemind_core.clients import Client
 
 CLIENT = Client(1, "the-key", "chatroom", password="the-password")
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ async def ended(room: ChatroomProcess) -> None:
 
 async def printed(capfd: pytest.CaptureFixture[str]) -> str:
     """What was shown, once there is something."""
-    for _ in range(1000):
+    for _ in range(3000):
         shown = capfd.readouterr().out
         if shown:
             return shown

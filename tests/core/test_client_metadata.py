@@ -18,6 +18,12 @@ GOOD: dict[str, Any] = {
     "noise_psk": HEX,
     "noise_psk_for": HEX,
     "intercom_pubkey": "-----BEGIN PUBLIC KEY-----",
+    "previous_password": "hush",
+    "previous_password_until": 1_800_000_000,
+    "previous_password_used": 1_700_000_000.5,
+    "previous_noise_psk": HEX,
+    "previous_noise_psk_for": HEX,
+    "previous_allow_weak_password": True,
 }
 
 
@@ -53,7 +59,8 @@ def test_what_the_hub_could_not_read_is_named(key: str, value: Any) -> None:
 
 
 def test_the_hubs_own_keys_are_known() -> None:
-    assert written_by_hub(GOOD) == ["noise_pubkey", "noise_psk", "noise_psk_for", "intercom_pubkey"]
+    previous = [key for key in GOOD if key.startswith("previous_")]
+    assert written_by_hub(GOOD) == ["noise_pubkey", "noise_psk", "noise_psk_for", "intercom_pubkey", *previous]
     assert written_by_hub(("role", "skill_blacklist")) == []
 
 
@@ -66,14 +73,16 @@ SECRETIVE: dict[str, Any] = {
     "many": [{"private_key": "x", "name": "n"}, "plain", 3, [{"psk": "y"}]],
     "no_password": None,
 }
-HARMLESS = {key: GOOD[key] for key in GOOD if key not in ("crypto_key", "noise_psk", "noise_psk_for")}
+SECRET = [key for key in GOOD if key in ("crypto_key", "noise_psk", "noise_psk_for") or key.startswith("previous_")]
+SECRET.remove("previous_allow_weak_password")  # true and false hide nothing
+HARMLESS = {key: GOOD[key] for key in GOOD if key not in SECRET}
 
 
 def test_secrets_are_masked_at_any_depth() -> None:
     before = repr(SECRETIVE)
     assert shown(SECRETIVE) == {
         **HARMLESS,
-        **dict.fromkeys(("crypto_key", "noise_psk", "noise_psk_for", "Password", "pin_secret", "api_tokens"), HIDDEN),
+        **dict.fromkeys((*SECRET, "Password", "pin_secret", "api_tokens"), HIDDEN),
         "mqtt": {"password": HIDDEN, "port": 1},
         "many": [{"private_key": HIDDEN, "name": "n"}, "plain", 3, [{"psk": HIDDEN}]],
         "no_password": None,

@@ -392,3 +392,12 @@ def test_what_is_not_served_is_said_once_it_is_wanted(file: Path) -> None:
         "bogus",
         "network_protocol.hivemind-mqtt-plugin",
     ]
+
+
+def test_an_account_without_a_home_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(ConfigError, match="Set HOME, or XDG_CONFIG_HOME"):
+        load_config(environ={})

@@ -11,13 +11,17 @@ from typing import Any
 
 import pytest
 
-from hivemind_core.clients import REVOKED, Client
+from helpers.hub_commands import hub_command
+from helpers.redis_server import RedisServer
+from hivemind_core.clients import REVOKED, Client, tombstone
 from hivemind_core.config import Config, ConfigError, data_dir, load_config
 from hivemind_core.database import ClientDatabase, open_database
 from hivemind_core.storage import DuplicateKey, StorageError
+from hivemind_core.storage.json import JSONStore
 from hivemind_core.storage.sqlite import SQLiteStore
 
 SQLITE, JSON = "hivemind-sqlite-db-plugin", "hivemind-json-db-plugin"
+REDIS = "hivemind-redis-db-plugin"
 
 
 class CountingStore(SQLiteStore):
@@ -245,8 +249,8 @@ def test_the_file_is_where_the_released_hub_has_it(
     ("chosen", "reason"),
     [
         (
-            {"database_module": "hivemind-redis-db-plugin"},
-            "reads only: hivemind-sqlite-db-plugin, hivemind-json-db-plugin.* migrate-db --from hivemind-redis",
+            {"database_module": "a-db-plugin"},
+            f"reads only: {SQLITE}, {JSON}, hivemind-redis-db-plugin.* migrate-db --from a-db-plugin --to {SQLITE}",
         ),
         ({"database": {"password": "secret"}}, "encrypted"),
         ({"database_module": JSON, "database": {"password": "sixteen bytes  !"}}, "encrypted"),
@@ -294,3 +298,57 @@ def test_clients_in_the_other_kind_of_database_are_not_passed_over_in_silence(
         open_database(load_config(path))
     (data_dir() / "hivemind-core" / other).rename(tmp_path / "away")
     open_database(load_config(path)).close()
+
+
+# Redis
+
+
+def use_redis(tmp_path: Path, server: RedisServer, **more: Any) -> Config:
+    path = tmp_path / "server.json"
+    path.write_text(json.dumps({"database": {"module": REDIS, REDIS: server.options(**more)}}))
+    return load_config(path)
+
+
+def put_away(name: str, *rows: Client) -> None:
+    """Leave clients in a file, where it is by default."""
+    touch()
+    path = data_dir() / "hivemind-core" / name
+    with closing(SQLiteStore(path) if name.endswith(".db") else JSONStore(path)) as store:
+        store.restore(rows)
+
+
+def test_clients_in_redis_are_opened(tmp_path: Path, redis_server: RedisServer) -> None:
+    config = use_redis(tmp_path, redis_server)
+    with closing(open_database(config)) as db:
+        assert db.store.name == "RedisDB"
+        db.add(Client(0, "a"))
+    with closing(open_database(config)) as db:
+        assert db.by_key("a") is not None
+
+
+@pytest.mark.parametrize("file", ["clients.db", "clients.json"])
+def test_clients_in_a_file_are_not_passed_over_for_a_redis_that_has_none(
+    tmp_path: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    config = use_redis(tmp_path, redis_server)
+    put_away(file, Client(1, "a"))
+    with pytest.raises(ConfigError, match=f"{file}, but .*names {REDIS}. Copy them with .*--from .* --to {REDIS}"):
+        open_database(config)
+    short = "sqlite" if file.endswith(".db") else "json"
+    monkeypatch.setenv("HIVEMIND_CONFIG", str(config.path))
+    assert hub_command("list-clients").code == 2
+    assert hub_command("migrate-db", "--from", short, "--to", "redis").code == 0
+    with closing(open_database(config)) as db:
+        assert [row.api_key for row in db.all()] == ["a"]
+
+
+def test_a_file_without_clients_is_passed_over_for_redis(tmp_path: Path, redis_server: RedisServer) -> None:
+    """A hub that was started once before Redis was named has left one."""
+    put_away("clients.db", tombstone(1))
+    with closing(open_database(use_redis(tmp_path, redis_server))) as db:
+        assert len(db) == 0
+
+
+def test_a_redis_that_is_away_is_not_an_empty_one(tmp_path: Path, redis_server: RedisServer) -> None:
+    with pytest.raises(StorageError, match="Connection refused"):
+        open_database(use_redis(tmp_path, redis_server, port=1))

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -83,8 +83,16 @@ def test_a_socket_that_never_answers_is_not() -> None:
 
 @pytest.mark.parametrize(
     "sent",
-    ["", "hello", "[]", '{"msg_type": "hello"}', '{"msg_type": "bus", "payload": {"node_id": "x"}}', b"\xff"],
-    ids=repr,
+    [
+        "",
+        "hello",
+        "[]",
+        '{"msg_type": "hello"}',
+        '{"msg_type": "bus", "payload": {"node_id": "x"}}',
+        b"\xff",
+        "[" * 200_000,
+    ],
+    ids=lambda sent: repr(sent)[:60],
 )
 def test_another_server_is_not(sent: str | bytes) -> None:
     with answering(lambda connection: connection.send(sent)) as port:
@@ -121,6 +129,70 @@ def test_a_hub_that_serves_http_alone_is_asked_there(
         ran = hub_command("--config", str(file), "healthcheck")
         thread.join()
     assert ran.code == code, ran
+
+
+REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/_healthz\r\nContent-Length: 0\r\n\r\n"
+NO_CONTENT = b"HTTP/1.1 204 No Content\r\n"
+
+
+@contextmanager
+def replying(*pieces: bytes) -> Iterator[int]:
+    """A server that answers the first request with these bytes, each a moment after the other; its port."""
+
+    def serve_one() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(4096)
+            for piece in pieces:
+                connection.sendall(piece)
+                connection.settimeout(0.05)
+                with suppress(TimeoutError, socket.timeout):
+                    if not connection.recv(1):
+                        return
+
+    with socket.create_server((LOCAL, 0)) as listener:
+        thread = threading.Thread(target=serve_one)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(20)
+
+
+def check_http(tmp_path: Path, port: int) -> Ran:
+    file = tmp_path / "server.json"
+    block = {"hivemind-http-plugin": {"host": LOCAL, "port": port}}
+    file.write_text(json.dumps({"network_protocol": block}), "utf-8")
+    return hub_command("--config", str(file), "healthcheck", "--timeout", "0.5")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"SSH-2.0-\x1b[31m\r\n", b"", NO_CONTENT + b"a: b\r\n" * 200, NO_CONTENT + b"a" * 70_000], ids=range(4)
+)
+def test_what_is_no_http_is_told_in_one_line(answer: bytes, tmp_path: Path) -> None:
+    with replying(answer) as port:
+        ran = check_http(tmp_path, port)
+    assert ran.code == 1
+    assert "is not healthy: " in ran.error
+    assert ran.error.isprintable()
+
+
+def test_who_sends_it_elsewhere_does_not_answer_for_it(tmp_path: Path) -> None:
+    with replying(NO_CONTENT + b"\r\n") as elsewhere:
+        with replying(REDIRECT % elsewhere) as port:
+            ran = check_http(tmp_path, port)
+        socket.create_connection((LOCAL, elsewhere)).close()
+    assert ran.error.endswith("it answers 302.")
+
+
+def test_an_answer_that_never_ends_is_not_waited_for(tmp_path: Path) -> None:
+    with replying(NO_CONTENT, *[b"a: b\r\n"] * 40, b"\r\n") as port:
+        ran = check_http(tmp_path, port)
+    assert ran.error.endswith("it did not answer within 0.5 s.")
+
+
+def test_what_a_server_says_steers_no_terminal() -> None:
+    with answering(lambda connection: connection.close(1008, "\x1b[31mred\a")) as port:
+        ran = check(port)
+    assert ran.error.isprintable()
 
 
 def test_where_it_listens_counts_more_than_what_is_configured(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 from pathlib import Path
 
@@ -31,18 +32,96 @@ def readable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install_service, "HIDDEN", ())
 
 
+@pytest.fixture
+def unit_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that says where the account's service manager looks, as its `systemctl` prints it; it is not there."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    (folder / "systemctl").write_text(f"#!/bin/sh\nexec cat {tmp_path}/unit-path\n")
+    (folder / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    return tmp_path / "unit-path"
+
+
 def lines(path: Path) -> list[str]:
     return path.read_text("utf-8").splitlines()
 
 
 def test_a_service_of_ones_own(bin_folder: Path, own_home: Path) -> None:
     printed = said("install-service")
-    path = own_home / "config" / "systemd" / "user" / HUB
+    path = own_home / ".config" / "systemd" / "user" / HUB
     assert f"ExecStart={bin_folder}/hivemind-core listen" in lines(path)
     for command in ("systemctl --user daemon-reload", "systemctl --user enable --now hivemind-core"):
         assert f"    {command}\n" in printed
     assert "    loginctl enable-linger\n" in printed
+    assert "    journalctl --user-unit hivemind-core -f\n" in printed, "also where the journal is kept in memory only"
     assert f"Wrote {path}\n" in printed
+
+
+def test_it_is_where_the_service_manager_looks(own_home: Path, bin_folder: Path, unit_path: Path) -> None:
+    """That need not know of the folder which this shell has for settings; the unit names it."""
+    there, usual = own_home / "config" / "systemd" / "user", own_home / ".config" / "systemd" / "user"
+    said("install-service")
+    assert [path.name for path in usual.iterdir()] == [HUB]
+    assert f"EnvironmentFile=-{own_home}/config/hivemind-core/environment" in lines(usual / HUB)
+    (usual / HUB).unlink()
+    unit_path.write_text(f"/etc/systemd/user {there} /usr/lib/systemd/user\n")
+    said("install-service")
+    assert [path.name for path in there.iterdir()] == [HUB]
+    assert [*usual.iterdir()] == []
+
+
+def test_where_everything_is_usual_nothing_is_named(
+    own_home: Path, bin_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(own_home / ".config"))
+    assert "EnvironmentFile=-%E/hivemind-core/environment\n" in said("install-service", "--print")
+
+
+def test_with_sudo_it_would_be_a_service_of_root(
+    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("SUDO_USER", "alice")
+    assert "without sudo" in hub_command("install-service").error
+    assert [*own_home.rglob("*.service")] == []
+    said("install-service", "--print")
+    said("install-service", "--system", "--output", str(tmp_path))
+    monkeypatch.setenv("SUDO_USER", "root")
+    said("install-service")
+
+
+def test_an_account_that_was_there_before_may_have_another_home(
+    tmp_path: Path, bin_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def account(name: str) -> pwd.struct_passwd:
+        assert name == "hivemind"
+        return pwd.struct_passwd((name, "x", 1001, 1001, "", "/home/hivemind", "/bin/sh"))
+
+    monkeypatch.setattr(install_service, "UNITS", tmp_path)
+    monkeypatch.setattr(install_service, "ACCOUNTS", tmp_path)
+    monkeypatch.setattr(pwd, "getpwnam", account)
+    printed = said("install-service", "--system")
+    assert f"sudo -u hivemind env HOME=/var/lib/hivemind {bin_folder}/hivemind-core add-client" in printed
+
+
+def test_settings_that_the_machine_cannot_see(
+    tmp_path: Path, bin_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install_service, "HIDDEN", (tmp_path / "home",))
+    settings = tmp_path / "home" / "server.json"
+    named = ("--config", str(settings), "install-service", "--system", "--output", str(tmp_path))
+    assert hub_command(*named).error == (
+        f"A service of the machine cannot see {settings}. Copy it to"
+        " /var/lib/hivemind/.config/hivemind-core/server.json, and leave out --config."
+    )
+    assert [*tmp_path.glob("*.service")] == []
+    said(*named, "--chatroom")
+
+
+def test_a_masked_unit_stays_masked(tmp_path: Path, bin_folder: Path) -> None:
+    (tmp_path / HUB).symlink_to(os.devnull)
+    assert "systemctl unmask" in hub_command("install-service", "--output", str(tmp_path), "--force").error
 
 
 def test_it_works_on_what_this_shell_works_on(
@@ -55,6 +134,22 @@ def test_it_works_on_what_this_shell_works_on(
     assert "XDG_CACHE_HOME" not in printed, "it is where it always is"
     assert "XDG_STATE_HOME" not in printed
     assert f"ExecStart={bin_folder}/hivemind-core --config {os.getcwd()}/my.json listen\n" in printed
+
+
+def test_settings_that_the_environment_names_are_named(
+    own_home: Path, bin_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HIVEMIND_CONFIG", "/srv/my.json")
+    assert "hivemind-core --config /srv/my.json listen\n" in said("install-service", "--print")
+    assert "hivemind-core --config /srv/other.json listen\n" in said(
+        "--config", "/srv/other.json", "install-service", "--print"
+    )
+
+
+def test_what_runs_already_is_started_anew(own_home: Path, bin_folder: Path) -> None:
+    restart = "    systemctl --user restart hivemind-core\n"
+    assert restart not in said("install-service")
+    assert restart in said("install-service")
 
 
 def test_a_service_of_the_machine(tmp_path: Path, bin_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +167,7 @@ def test_a_service_of_the_machine(tmp_path: Path, bin_folder: Path, monkeypatch:
 
 def test_the_chatroom_is_another_service(own_home: Path, bin_folder: Path) -> None:
     printed = said("install-service", "--chatroom")
-    folder = own_home / "config" / "systemd" / "user"
+    folder = own_home / ".config" / "systemd" / "user"
     assert [path.name for path in folder.iterdir()] == [CHATROOM]
     assert f"ExecStart={bin_folder}/hivemind-flask-chatroom" in lines(folder / CHATROOM)
     assert f"write into {own_home}/config/hivemind-chatroom/environment" in printed

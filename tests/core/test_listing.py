@@ -107,6 +107,7 @@ def test_programs_get_everything_but_secrets(kitchen: Client) -> None:
             "intent_blacklist": ["i"],
             "pinned": True,
             "last_seen": 1_700_000_000.5,
+            "previous_password": None,
             "metadata": {"mqtt": {"port": 1883}, "role": "guest"},
         }
     ]
@@ -128,6 +129,26 @@ def test_what_was_never_seen_or_pinned_says_so() -> None:
     add("k")
     (document,) = json.loads(said("list-clients", "--json"))
     assert (document["last_seen"], document["pinned"]) == (None, False)
+
+
+def test_a_previous_password_is_told_of_as_long_as_it_is_valid_and_never_shown() -> None:
+    kept = {"previous_password": "hushed", "previous_noise_psk": PSK}
+    add("k1", name="over", metadata={**kept, "previous_password_until": 1_700_000_000})
+    assert "Previous Password" not in said("list-clients")
+    add("k2", name="unused", metadata={**kept, "previous_password_until": 4_000_000_000})
+    add("k3", name="used", metadata={**kept, "previous_password_until": 4e9, "previous_password_used": 1_700_000_000})
+    text = said("list-clients")
+    assert "Previous Password" in text
+    assert text.count("valid until 2096-10-02") == 2
+    assert (text.count("not used"), text.count("last used 2023-11-1")) == (1, 1)
+    documents = json.loads(said("list-clients", "--json"))
+    assert [document["previous_password"] for document in documents] == [
+        None,
+        {"valid_until": 4e9, "last_used": None},
+        {"valid_until": 4e9, "last_used": 1_700_000_000},
+    ]
+    assert "hushed" not in text + json.dumps(documents) + hub_command("export-clients", "--show-secrets").out
+    assert PSK not in text + json.dumps(documents)
 
 
 # export-clients

@@ -16,13 +16,19 @@ from typing import Any
 import pytest
 
 from helpers.hub_commands import hub_command, said
+from helpers.processes import free_port
+from helpers.redis_server import RedisServer
+from helpers.stores import dump
 from hivemind_core.clients import Client, tombstone
 from hivemind_core.config import data_dir, default_path
 from hivemind_core.storage import StorageError
 from hivemind_core.storage.json import JSONStore, read_json
+from hivemind_core.storage.redis import RedisStore, read_redis
+from hivemind_core.storage.redis_settings import read_settings
 from hivemind_core.storage.sqlite import SQLiteStore, read_sqlite
 
 SQLITE, JSON = "hivemind-sqlite-db-plugin", "hivemind-json-db-plugin"
+REDIS = "hivemind-redis-db-plugin"
 ROWS = [
     Client(
         2,
@@ -186,9 +192,9 @@ def test_one_kind_is_not_copied_to_itself(folder: Path) -> None:
 
 @pytest.mark.parametrize("option", ["--from", "--to"])
 def test_an_unknown_kind_is_refused_with_those_that_are_known(folder: Path, option: str) -> None:
-    told = refused(folder, option, "hivemind-redis-db-plugin", code=2)
-    assert "'hivemind-redis-db-plugin' is no kind of client database" in told
-    assert f"{JSON} (json), {SQLITE} (sqlite)" in told
+    told = refused(folder, option, "a-db-plugin", code=2)
+    assert "'a-db-plugin' is no kind of client database" in told
+    assert f"{JSON} (json), {SQLITE} (sqlite), {REDIS} (redis)" in told
 
 
 def test_where_there_is_nothing_to_copy_nothing_is_made(folder: Path) -> None:
@@ -257,6 +263,95 @@ def test_a_database_that_appears_meanwhile_is_not_written_over(folder: Path, mon
     assert (ran.code, ran.out) == (1, "")
     assert "meanwhile; nothing was copied" in ran.error
     assert read_sqlite(folder / "clients.db") == [Client(1, "theirs", "kitchen")]
+
+
+# Redis
+
+
+@pytest.fixture
+def redis_options(redis_server: RedisServer) -> dict[str, Any]:
+    """How to reach a Redis with nothing in it; server.json names SQLite, and says of Redis where it is."""
+    options = redis_server.options(index_prefix="hive")
+    configure({"database": {"module": SQLITE, REDIS: options}})
+    return options
+
+
+def fill_redis(options: dict[str, Any], rows: Iterable[Client] = ROWS) -> None:
+    with closing(RedisStore(read_settings(options))) as store:
+        store.restore(rows)
+
+
+@pytest.mark.parametrize("file", ["clients.db", "clients.json"])
+def test_rows_are_copied_into_redis_and_back(
+    folder: Path, redis_options: dict[str, Any], redis_server: RedisServer, file: str
+) -> None:
+    kind = "sqlite" if file.endswith(".db") else "json"
+    source = fill(folder / file)
+    before = digests(folder)
+    ran = hub_command("migrate-db", "--from", kind, "--to", "redis")
+    assert ran.out == f"Migrated 3 client(s) from {SQLITE if kind == 'sqlite' else JSON} to {REDIS}.\n"
+    assert 'set `database.module` to "hivemind-redis-db-plugin"' in ran.err
+    assert read_redis(read_settings(redis_options)) == ROWS
+    assert digests(folder) == before
+
+    source.rename(folder / "away")
+    stored = dump(redis_server.client())
+    assert hub_command("migrate-db", "--from", "redis", "--to", kind).code == 0
+    assert (read_sqlite if kind == "sqlite" else read_json)(source) == ROWS
+    assert dump(redis_server.client()) == stored
+
+
+def test_the_hub_goes_on_with_the_copy_in_redis(folder: Path, redis_options: dict[str, Any]) -> None:
+    fill(folder / "clients.db")
+    said_of_it = hub_command("migrate-db", "--from", "sqlite", "--to", "redis")
+    assert said_of_it.code == 0
+    configure({"database": {"module": REDIS, REDIS: redis_options}})
+    assert [row["access_key"] for row in json.loads(said("list-clients", "--json"))] == ["key-2", "key-7"]
+    assert "Node ID: 8" in said("add-client", "--access-key", "next", "--password", "correct horse battery staple 42")
+
+
+@pytest.mark.parametrize("row", [Client(1, "theirs"), tombstone(1)])
+def test_a_redis_that_holds_clients_is_not_written_over(
+    folder: Path, redis_options: dict[str, Any], redis_server: RedisServer, row: Client
+) -> None:
+    fill(folder / "clients.json")
+    fill_redis(redis_options, [row])
+    before = dump(redis_server.client())
+    told = refused(folder, "--to", "redis")
+    where = f"127.0.0.1:{redis_server.port}, keys hive:*"
+    assert f"{where} holds 1 client(s) already" in told
+    assert "Name another `index_prefix`" in told
+    assert dump(redis_server.client()) == before
+
+
+def test_clients_under_other_keys_are_not_in_the_way(folder: Path, redis_options: dict[str, Any]) -> None:
+    fill(folder / "clients.json")
+    fill_redis({**redis_options, "index_prefix": "hive:client"})
+    fill_redis({**redis_options, "index_prefix": "other"})
+    assert hub_command("migrate-db", "--to", "redis").code == 0
+    assert read_redis(read_settings(redis_options)) == ROWS
+
+
+def test_a_redis_where_nothing_is_has_nothing_to_copy(
+    folder: Path, redis_options: dict[str, Any], redis_server: RedisServer
+) -> None:
+    told = refused(folder, "--from", "redis")
+    assert told == (f"There is no client database in Redis at 127.0.0.1:{redis_server.port}, keys hive:* to copy from.")
+    assert dump(redis_server.client()) == {}
+
+
+def test_what_stands_in_redis_and_is_no_record_is_not_passed_over_in_a_copy(
+    folder: Path, redis_options: dict[str, Any], redis_server: RedisServer
+) -> None:
+    fill_redis(redis_options)
+    redis_server.call("SET", "hive:client:5", "garbage")
+    assert "hive:client:5 is no record of a client" in refused(folder, "--from", "redis")
+
+
+def test_a_redis_that_is_not_there_is_told(folder: Path, redis_options: dict[str, Any]) -> None:
+    fill(folder / "clients.json")
+    configure({"database": {REDIS: {**redis_options, "port": free_port()}}})
+    assert "See whether Redis runs there" in refused(folder, "--to", "redis")
 
 
 # on a terminal

@@ -61,10 +61,37 @@ def test_in_a_container_the_folder_of_the_host_is_named(
     assert line.endswith(f". Run on the host: sudo chown -R {os.geteuid()}:{os.getegid()} '/srv/hive mind/share'")
 
 
-def test_a_folder_not_made_yet_is_looked_for_above(foreign: set[Path]) -> None:
+def test_a_folder_not_made_yet_is_made_and_nothing_around_it_is_touched(foreign: set[Path]) -> None:
     config_dir().mkdir(parents=True, exist_ok=True)
     foreign.add(config_dir())
-    assert lines()[0].startswith(f"{config_dir()} belongs to uid ")
+    (line,) = lines()
+    assert line.startswith(f"{config_dir()} belongs to uid ")
+    run = f"sudo install -d -m 700 -o {os.geteuid()} -g {os.getegid()} {config_dir()}/hivemind-core"
+    assert line.endswith(f". Run: {run}")
+
+
+def test_nobody_is_told_to_take_over_the_machine(foreign: set[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The home of an account may not be there at all, and its parents are not for the hub."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent/.config")
+    monkeypatch.setenv("XDG_DATA_HOME", "/nonexistent/.local/share")
+    foreign.add(Path("/"))
+    assert lines() == []
+
+
+def test_what_cannot_be_looked_at_is_no_further_error(
+    folders: tuple[Path, Path], foreign: set[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = Path.stat
+
+    def barred(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path == folders[0] or (path.name == "link" and follow_symlinks):
+            raise PermissionError(13, "Permission denied")
+        return stat(path, follow_symlinks=follow_symlinks)
+
+    (folders[1] / "link").symlink_to("/root/x")
+    foreign.add(folders[1] / "link")
+    monkeypatch.setattr(Path, "stat", barred)
+    assert lines() == []
 
 
 def test_a_foreign_file_in_a_folder_of_ours_is_found(folders: tuple[Path, Path], foreign: set[Path]) -> None:

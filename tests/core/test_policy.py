@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hivemind_bus_client.message import Message
@@ -98,6 +100,16 @@ def test_blacklists_reach_the_session_without_losing_what_it_has() -> None:
     ]
     assert reviewed.context["session"]["blacklisted_skills"] == ["b", "c", "a"]
     assert reviewed.context["session"]["blacklisted_intents"] == ["i"]
+
+
+@pytest.mark.parametrize("present", [[5], [None], [[]], [{}], {}, "x", 5, None])
+def test_no_list_of_a_satellite_keeps_the_blacklist_out(present: Any) -> None:
+    """The newest OVOS ignores a whole list for one entry that is no text."""
+    reviewed = message()
+    reviewed.context["session"]["blacklisted_skills"] = present
+    client = Client(1, "k", allowed_types=("hello",), metadata={"skill_blacklist": ["a"]})
+    assert PolicyChain([Entry("ovos", OVOSAgentPolicy())]).review(reviewed, client).allowed
+    assert reviewed.context["session"]["blacklisted_skills"] == ["a"]
 
 
 def test_a_later_policy_sees_what_an_earlier_one_changed() -> None:

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -56,11 +58,11 @@ def analyze(scope: str, *arguments: str | Path) -> subprocess.CompletedProcess[s
 
 
 @pytest.fixture
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A person's own `systemd-analyze` looks for it."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    (tmp_path / "run").mkdir()
-    return tmp_path
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A person's own `systemd-analyze` looks for it; what its sockets are called there must be short."""
+    with TemporaryDirectory() as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield tmp_path
 
 
 def written(folder: Path, program: Program, text: str) -> Path:
@@ -125,6 +127,15 @@ def test_folders_elsewhere_are_named_and_may_be_written() -> None:
     lines = settings(user_unit(HUB, ["/x"], {"XDG_DATA_HOME": "/srv/a b"}))
     assert 'Environment="XDG_DATA_HOME=/srv/a b"' in lines
     assert 'ReadWritePaths=%h "-/srv/a b"' in lines
+
+
+def test_settings_elsewhere_have_their_variables_beside_them(runtime: Path) -> None:
+    text = user_unit(HUB, [sys.executable], {"XDG_CONFIG_HOME": "/srv/a b%'"})
+    assert "EnvironmentFile=-/srv/a b%%'/hivemind-core/environment" in settings(text)
+    ran = analyze("user", "verify", "--man=no", "--recursive-errors=yes", written(runtime, HUB, text))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    with pytest.raises(Unfit):
+        user_unit(HUB, ["/x"], {"XDG_CONFIG_HOME": "/a\nUser=root"})
 
 
 def test_what_means_something_to_systemd_is_escaped() -> None:

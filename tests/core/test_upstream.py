@@ -71,7 +71,7 @@ class Child:
         return path
 
     async def joined(self) -> None:
-        await eventually(lambda: self.upstream.available, 15)
+        await eventually(lambda: self.upstream.available)
 
     def say(self, text: str) -> bool:
         return self.upstream.send(utterance(text))
@@ -379,7 +379,7 @@ async def test_it_can_be_stopped_while_nothing_answers(tmp_path: Path, keys: dic
     child = Child(tmp_path, keys, parent.port)
     await child.start()
     await asyncio.sleep(0.1)
-    await asyncio.wait_for(child.upstream.stop(), 5)
+    await asyncio.wait_for(child.upstream.stop(), 60)
     await parent.start()
 
 

@@ -28,7 +28,7 @@ def hub(children: Children) -> HubProcess:
 @pytest.mark.parametrize("version", [2, 3])
 def test_the_session_in_use(hub: HubProcess, version: int) -> None:
     client = HiveMessageBusClient(KEY, PASSWORD, host="127.0.0.1", port=hub.port, max_protocol_version=version)
-    client.connect(timeout=20)
+    client.connect(timeout=60)
     try:
         if version == 3:
             assert (client.crypto_key, client.noise_transport.pattern) == (None, "XXpsk2")
@@ -39,7 +39,7 @@ def test_the_session_in_use(hub: HubProcess, version: int) -> None:
             assert client.json_encoding in SupportedEncodings
         assert client.protocol.mpubkey.startswith("-----BEGIN PUBLIC KEY-----")
         asked = Message("recognizer_loop:utterance", {"utterances": ["what time is it"]})
-        answer = client.wait_for_response(asked, "speak", timeout=10)
+        answer = client.wait_for_response(asked, "speak", timeout=60)
         assert answer is not None
         assert answer.payload.data["utterance"].startswith("It is ")
     finally:

@@ -78,7 +78,7 @@ async def joined(
         received = Received()
         client = live.client(KEY, PASSWORD, bin_callbacks=received)
         satellite = Satellite(client, received)
-        await client.connect(timeout=20)
+        await client.connect(timeout=60)
         try:
             yield live, satellite
         finally:

@@ -14,7 +14,7 @@ from helpers.chatroom_process import Scene, opened_scene
 from helpers.processes import wait_until
 from helpers.visitor import Visitor
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 CROWD = 100
 
 

@@ -226,7 +226,7 @@ def test_streams_are_bounded_and_given_back(opened: Opened) -> None:
         with alice.listening() as third:
             return third.status == 200
 
-    wait_until(opens, 20, "the places of those who left")
+    wait_until(opens, 60, "the places of those who left")
 
 
 def test_half_requests_do_not_hold_anybody_up(opened: Opened) -> None:
@@ -251,7 +251,7 @@ def test_odd_addresses_are_answered(alice: Visitor, path: str) -> None:
 
 def test_other_methods_are_refused(alice: Visitor) -> None:
     for method, path in (("GET", "/send_message"), ("DELETE", "/messages"), ("PUT", "/chatroom/a/b/en")):
-        connection = HTTPConnection(HOST, alice.port, timeout=10)
+        connection = HTTPConnection(HOST, alice.port, timeout=60)
         connection.request(method, path)
         assert connection.getresponse().status == 405
         connection.close()

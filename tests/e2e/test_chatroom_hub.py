@@ -113,7 +113,7 @@ def test_it_ends_when_told_to_and_says_good_bye(children: Children, number: sign
         stream.wait("hello")
         os.kill(child.pid, number)
         stream.wait("bye")
-        assert child.wait_exit(10) == 0
+        assert child.wait_exit() == 0
     assert "Traceback" not in room.log()
 
 
@@ -124,7 +124,7 @@ def test_it_ends_cleanly_while_connected_and_the_hub_sees_it_go(children: Childr
     person(room).say("hello")
     assert room.stop() == 0
     assert hub.child is not None
-    hub.child.wait_output("left", 10)
+    hub.child.wait_output("left")
 
 
 def test_history_and_who_one_is_outlive_it(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_its_credentials_come_from_the_identity_of_an_application(children: Chil
 def test_without_credentials_it_says_how_to_get_them(children: Children) -> None:
     child = children.spawn("chatroom", [BIN / "hivemind-flask-chatroom", "--port", str(free_port())])
     child.close_stdin()
-    assert child.wait_exit(20) == 1
+    assert child.wait_exit() == 1
     assert "Error: " in child.output()
     assert "set-identity" in child.output()
     assert "Traceback" not in child.output()
@@ -187,7 +187,7 @@ def test_a_port_that_is_taken_is_said(children: Children, hub: HubProcess) -> No
     env = {"SAT_KEY": KEY, "SAT_PASSWORD": PASSWORD, "SAT_HOST": HOST}
     taken = ["--host", HOST, "--port", str(hub.port)]
     child = children.spawn("chatroom", [BIN / "hivemind-flask-chatroom", *taken], env=env)
-    assert child.wait_exit(20) == 1
+    assert child.wait_exit() == 1
     assert str(hub.port) in child.output()
     assert "Traceback" not in child.output()
 
@@ -204,7 +204,7 @@ def test_it_starts_as_a_module_and_logs_where_it_is_told(children: Children, tmp
     child = children.spawn("command", [*as_command, "--log-path", tmp_path / "logs"], home, env)
     child.wait_port(port)
     log = tmp_path / "logs" / "flask-chat.log"
-    wait_until(log.exists, 20, "its log")
+    wait_until(log.exists, 60, "its log")
     assert child.stop() == 0
     assert KEY not in log.read_text("utf-8") + child.output()
 

@@ -57,7 +57,7 @@ def converse(one: Child, text: str) -> None:
     """Say something and wait until it has been answered."""
     before = handled(one)
     one.send("utterance", text=text)
-    wait_until(lambda: handled(one) > before, 20, f"an answer for {one.name}")
+    wait_until(lambda: handled(one) > before, 60, f"an answer for {one.name}")
 
 
 def handled(one: Child) -> int:
@@ -69,7 +69,7 @@ def client_command(children: Children, home: Home, *arguments: str, stdin: str =
     if stdin:
         child.write(stdin)
     child.close_stdin()
-    child.wait_exit(30)
+    child.wait_exit()
     return child
 
 
@@ -124,7 +124,7 @@ def test_a_wrong_password_is_noticed_after_a_right_one_too(children: Children, h
 
 
 def test_nobody_there(children: Children) -> None:
-    where = ["--host", "127.0.0.1", "--port", str(free_port()), "--timeout", "1"]
+    where = ["--host", "127.0.0.1", "--port", str(free_port()), "--timeout", "4"]
     child = client_command(children, children.home("lost"), "terminal", *where, "--key", "k", "--password", "p")
     assert child.wait_exit() == 1
     assert "Nothing answers at the hub's address." in child.output()
@@ -145,7 +145,7 @@ def test_a_denied_type_is_shown_with_its_cure(children: Children, hub: OurHub) -
         )
         return again.wait_exit() == 0
 
-    wait_until(goes_through, 10, "the new right takes effect on the running hub")
+    wait_until(goes_through, 60, "the new right takes effect on the running hub")
 
 
 def test_a_satellite_outlives_its_hub(children: Children, hub: OurHub) -> None:
@@ -155,7 +155,7 @@ def test_a_satellite_outlives_its_hub(children: Children, hub: OurHub) -> None:
     hub.kill()
     kitchen.expect("close")
     hub.start()
-    wait_until(lambda: sum(event["event"] == "open" for event in kitchen.events()) >= 2, 20, "back again")
+    wait_until(lambda: sum(event["event"] == "open" for event in kitchen.events()) >= 2, 60, "back again")
     converse(kitchen, "what time is it")
 
 
@@ -164,14 +164,14 @@ def test_sigterm_drains(children: Children, hub: OurHub) -> None:
     kitchen.expect("connected")
     assert hub.child is not None
     hub.child.process.send_signal(signal.SIGTERM)
-    assert hub.child.wait_exit(10) == 0
+    assert hub.child.wait_exit() == 0
     kitchen.expect("close")
     assert "left" in hub.child.output()
 
 
 def test_a_hub_that_cannot_listen_says_so_and_ends(children: Children, hub: OurHub) -> None:
     second = children.spawn("second", [BIN / "hivemind-core", "listen", "--port", str(hub.port), "--agent", "builtin"])
-    assert second.wait_exit(20) == 1
+    assert second.wait_exit() == 1
     assert f"Error: Port {hub.port} is in use" in second.output()
 
 
@@ -181,16 +181,16 @@ def test_a_broken_configuration_is_left_alone(children: Children) -> None:
     path.parent.mkdir(parents=True)
     path.write_text('{"binarize": true,\n "agent_protocol": {')
     child = children.spawn("hub", [BIN / "hivemind-core", "listen"], home)
-    assert child.wait_exit(20) == 2
+    assert child.wait_exit() == 2
     assert "is not valid JSON" in child.output()
     assert path.read_text() == '{"binarize": true,\n "agent_protocol": {'
 
 
 def test_health(hub: OurHub) -> None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{hub.port}/_healthz", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{hub.port}/_healthz", timeout=60) as answer:
         assert answer.status == 204
     with pytest.raises(urllib.error.HTTPError, match="400"):
-        urllib.request.urlopen(f"http://127.0.0.1:{hub.port}/", timeout=5)
+        urllib.request.urlopen(f"http://127.0.0.1:{hub.port}/", timeout=60)
 
 
 def test_a_hub_that_starts_before_ovos_leaves_it_its_port(children: Children) -> None:
@@ -209,7 +209,7 @@ def test_a_hub_that_starts_before_ovos_leaves_it_its_port(children: Children) ->
         kitchen.send("utterance", text="over the bus")
         return any("over the bus" in event.get("utterance", "") for event in kitchen.events())
 
-    wait_until(answered_by_the_bus, 10, "the bus answers")
+    wait_until(answered_by_the_bus, 60, "the bus answers")
 
 
 # --- a slow reader ------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ async def _open(port: int, key: str, password: str) -> tuple[websockets.ClientCo
     hello = {"pubkey": None, "session": {"session_id": f"raw-{key}"}, "site_id": None}
     link = Link.client(ClientTerms(generate_static_key(), hello), 0.0)
     while not link.is_open:
-        for event in link.receive(await asyncio.wait_for(socket.recv(), 10), 0.0):
+        for event in link.receive(await asyncio.wait_for(socket.recv(), 60), 0.0):
             assert isinstance(event, (KeyNeeded, Opened))
             if isinstance(event, KeyNeeded):
                 link.key_derived(derive_psk(password, event.node_id), 0.0)
@@ -273,6 +273,6 @@ async def test_a_peer_that_skips_the_handshake_gets_nothing(hub: OurHub) -> None
         assert json.loads(await socket.recv())["msg_type"] == "shake"
         await socket.send(HiveMessage("bus", Message("recognizer_loop:utterance", {"utterances": ["x"]})).serialize())
         with pytest.raises(websockets.ConnectionClosed) as closed:
-            await asyncio.wait_for(socket.recv(), 5)
+            await asyncio.wait_for(socket.recv(), 60)
         assert closed.value.rcvd is not None
         assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "invalid message")

@@ -53,7 +53,7 @@ async def denied_to(client: AsyncHiveMessageBusClient, message: HiveMessage) -> 
     """Send a message, and wait for the denial."""
     denials: list[Message] = []
     client.on_mycroft(DENIED, denials.append)
-    await client.connect(timeout=20)
+    await client.connect(timeout=60)
     await client.emit(message)
     [denial] = await eventually(lambda: denials)
     assert client.connected

@@ -21,7 +21,7 @@ from helpers.processes import ChildError, wait_until
 from helpers.visitor import Visitor
 
 HOSTILE = "127.0.0.66"
-WAIT_S = 30.0
+WAIT_S = 60.0
 MANY = 560
 """Connections; more than the chatroom has with default options."""
 CUT = 1000
@@ -152,7 +152,7 @@ def test_an_assistant_that_floods(scene: Scene, alice: Visitor) -> None:
     assert alice.say("in the flood").status == 202
     flooding.join(WAIT_S)
     wait_until(lambda: "the assistant says too much at once" in scene.room.log(), WAIT_S, "its word about it")
-    for number in range(10):  # what waited is dropped, the latest answers among it
+    for number in range(20):  # what waited is dropped, the latest answers among it
         assert alice.say(f"after the flood {number}").status == 202
         with suppress(ChildError):
             alice.wait_answer(f"after the flood {number}", timeout_s=3)

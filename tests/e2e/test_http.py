@@ -23,7 +23,7 @@ PROGRAMS = Path(sys.executable).parent
 PASSWORD = "orbital-walnut-cipher-93-lantern"
 OVER_HTTP, OVER_SOCKET = "key-over-http", "key-over-socket"
 UTTERANCE = "recognizer_loop:utterance"
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class BothWays(HubProcess):

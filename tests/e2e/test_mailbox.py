@@ -49,7 +49,7 @@ class Node:
             key_of(self.name), PASSWORD, host="127.0.0.1", port=self.hub.port, identity=self.identity
         )
         client.on_mycroft("speak", self.hear)
-        client.connect(timeout=20)
+        client.connect(timeout=60)
         try:
             yield client
         finally:
@@ -108,7 +108,7 @@ def test_two_who_never_meet(hub: HubProcess, nodes: list[Node]) -> None:
     with bob.visit() as client:
         delivered = [client.protocol.handle_intercom(letter) for letter in fetch(client)]
         assert delivered == [True, True, False]
-        wait_until(lambda: len(bob.heard) == 2, 10, "two messages")
+        wait_until(lambda: len(bob.heard) == 2, 60, "two messages")
     assert bob.heard == [("good night", alice.public_key), ("x" * 150_000, alice.public_key)]
     assert hub.stop() == 0
     hub.start()

@@ -19,7 +19,7 @@ import pytest
 
 from helpers import mesh_satellite
 from helpers.hub_process import HOST, HubProcess
-from helpers.processes import Child, Children, wait_until
+from helpers.processes import Child, Children, json_lines, wait_until
 from hivemind_bus_client.identity import NodeIdentity
 
 LEVEL_BUS = Path(mesh_satellite.__file__).with_name("level_bus.py")
@@ -30,7 +30,7 @@ LEVELS = tuple(SITES)
 SATELLITES = {"of-top": ("top", "tower"), "of-middle": ("middle", "house"), "one": ("low", "kitchen")} | {
     "two": ("low", "hall")
 }
-WAIT_S = 20.0
+WAIT_S = 60.0
 QUIET_S = 0.5
 
 
@@ -44,7 +44,7 @@ class Level:
 
     def heard(self, topic: str, words: str) -> list[dict[str, Any]]:
         """What came onto the agent's bus with these words in it."""
-        frames = [json.loads(line) for line in self.record.read_text("utf-8").splitlines()]
+        frames = json_lines(self.record)
         return [frame for frame in frames if frame["type"] == topic and words in json.dumps(frame["data"])]
 
     def log(self) -> str:
@@ -70,7 +70,7 @@ class Tree:
         for name, (level_name, site) in SATELLITES.items():
             self.satellites[name] = self._satellite(name, level_name, site)
         for satellite in self.satellites.values():
-            satellite.expect("connected", 40)
+            satellite.expect("connected")
 
     def _level(self, name: str, above: Level | None) -> Level:
         record = self.children.home(f"bus-{name}").path / "record"
@@ -246,7 +246,7 @@ def test_a_hub_above_that_is_gone_harms_nobody_below(tree: Tree) -> None:
         tree.wait(name, "envelope", inner="skill.call", data={"words": "without a top"})
 
     tree.levels["top"].hub.start()
-    wait_until(lambda: tree.levels["middle"].log().count("joined the hub above") == 2, 60, "the middle to be back")
+    wait_until(lambda: tree.levels["middle"].log().count("joined the hub above") >= 2, 60, "the middle to be back")
     events = tree.asked("one", "what does the top know again", "q-again")
     assert events[0]["data"]["utterance"].startswith("top says: ")
     assert {name: len(tree.got(name, "close")) for name in SATELLITES if name != "of-top"} == {

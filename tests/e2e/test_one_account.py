@@ -29,7 +29,7 @@ def satellite(children: Children, hub: HubProcess, *arguments: str) -> Child:
     """Run a command of the satellite in the hub's own home."""
     child = children.spawn(arguments[0], [BIN / "hivemind-client", *arguments], hub.home)
     child.close_stdin()
-    assert child.wait_exit(30) == 0, child.tail()
+    assert child.wait_exit() == 0, child.tail()
     return child
 
 

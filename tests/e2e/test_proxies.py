@@ -72,7 +72,7 @@ def liars(monkeypatch: pytest.MonkeyPatch) -> None:
 def converse(client: Any) -> str:
     client.connect()
     try:
-        answer = client.wait_for_response(UTTERANCE, "speak", timeout=20)
+        answer = client.wait_for_response(UTTERANCE, "speak", timeout=60)
         assert answer is not None
         return str(answer.payload.data["utterance"])
     finally:
@@ -92,7 +92,7 @@ def test_satellites_join_and_come_from_where_they_are(children: Children, kind: 
     site = Site(children, kind, trusted)
     for transport in ("wss", "https"):
         assert converse(satellite(site, transport)).startswith("It is ")
-    wait_until(lambda: site.running.output().count("joined from") == 2, 10, "both in the hub's log")
+    wait_until(lambda: site.running.output().count("joined from") >= 2, 60, "both in the hub's log")
     assert site.seen() == {seen}
 
 
@@ -123,7 +123,7 @@ def test_no_access_key_stands_in_its_logs_and_nothing_else_is_reached(children: 
 
 
 def ask(port: int, path: str, method: str = "GET", body: str | None = None, **headers: str) -> tuple[int, str]:
-    connection = HTTPSConnection("localhost", port, timeout=10, context=ssl._create_unverified_context())
+    connection = HTTPSConnection("localhost", port, timeout=60, context=ssl._create_unverified_context())
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
         connection.request(method, path, body, {"X-Forwarded-For": SPOOFED, **named})
@@ -154,7 +154,7 @@ def test_the_page_what_is_said_and_the_news(room: tuple[ChatroomProcess, int]) -
     headers = {"Content_Type": "application/json", "Origin": f"https://localhost:{port}"}
     assert ask(port, "/send_message", "POST", said, **headers)[0] == 202
     assert ask(port, "/send_message", "POST", said, **{**headers, "Origin": "https://evil.example"})[0] == 403
-    connection = HTTPSConnection("localhost", port, timeout=10, context=ssl._create_unverified_context())
+    connection = HTTPSConnection("localhost", port, timeout=60, context=ssl._create_unverified_context())
     connection.request("GET", "/events?room=hall", headers={"Accept": "text/event-stream"})
     stream = connection.getresponse()
     assert stream.status == 200

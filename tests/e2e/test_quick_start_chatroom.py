@@ -17,7 +17,7 @@ from helpers.processes import Child, Children, Home, free_port, port_open, wait_
 
 BIN = Path(sys.executable).parent
 RUN = [BIN / "hivemind-core", "listen", "--agent", "embedded", "--quick-start"]
-WAIT_S = 30.0
+WAIT_S = 60.0
 OPEN = "The chatroom is open at "
 
 

@@ -29,7 +29,7 @@ async def test_a_satellite_shares_its_bus_if_it_says_so(shares: bool, tmp_path: 
             client = HiveMessageBusClient(
                 KEY, password=PASSWORD, host="127.0.0.1", port=live.port, share_bus=shares, identity=own
             )
-            client.connect(bus=bus, timeout=20)
+            client.connect(bus=bus, timeout=60)
             bus.emit(Message("kitchen.light", {"on": True}))
             client.emit_mycroft(Message("recognizer_loop:utterance", {"utterances": ["done"]}))
             client.flush()

@@ -108,10 +108,26 @@ def test_a_wrong_configuration_is_not_tried_again(hub: Machine) -> None:
     hub.run(f"rm {file}; systemctl start {HUB}")
 
 
+def test_a_port_of_root_with_the_rights_that_the_page_names(hub: Machine) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text("utf-8")
+    _, _, rest = page.partition("    [Service]\n")
+    rights = [line.strip() for line in rest.splitlines()]
+    hub.run(f"mkdir -p /etc/{HUB}; echo HIVEMIND_PORT=443 > /etc/{HUB}/environment")
+    drop_in(hub, HUB, "RestartSec=60")
+    assert hub.try_to(f"systemctl restart {HUB}").returncode
+    assert "permission denied" in hub.run(f"journalctl -u {HUB} --no-pager -n 10").lower()
+    drop_in(hub, HUB, "\\n".join(rights))
+    hub.run(f"systemctl restart {HUB}")
+    assert "ws://0.0.0.0:443" in shown(hub, HUB, "StatusText")["StatusText"]
+    hub.run(f"rm /etc/{HUB}/environment")
+    drop_in(hub, HUB, "")
+    hub.run(f"systemctl restart {HUB}")
+
+
 @pytest.mark.parametrize(("sent", "why"), [("KILL", "signal"), ("STOP", "watchdog")])
 def test_a_hub_that_dies_or_is_stuck_is_started_again(hub: Machine, sent: str, why: str) -> None:
-    drop_in(hub, HUB, "RestartSec=0\\nWatchdogSec=1")
-    hub.run(f"systemctl reset-failed; systemctl restart {HUB}; sleep 2.5")
+    drop_in(hub, HUB, "RestartSec=0\\nWatchdogSec=3")
+    hub.run(f"systemctl reset-failed; systemctl restart {HUB}; sleep 4")
     assert shown(hub, HUB, "ActiveState", "NRestarts") == {"ActiveState": "active", "NRestarts": "0"}
     hub.run(f"kill -{sent} $(systemctl show -p MainPID --value {HUB})")
     hub.wait(f"systemctl show -p NRestarts,ActiveState {HUB}", "NRestarts=1\nActiveState=active")
@@ -138,8 +154,8 @@ def test_the_chatroom_reads_its_credentials_from_a_file_of_root(hub: Machine) ->
 
 
 def test_a_stuck_chatroom_is_started_again(hub: Machine) -> None:
-    drop_in(hub, ROOM, "RestartSec=0\\nWatchdogSec=2")
-    hub.run(f"systemctl start {ROOM}; sleep 4")
+    drop_in(hub, ROOM, "RestartSec=0\\nWatchdogSec=4")
+    hub.run(f"systemctl start {ROOM}; sleep 5")
     assert shown(hub, ROOM, "ActiveState", "NRestarts") == {"ActiveState": "active", "NRestarts": "0"}
     hub.run(f"kill -STOP $(systemctl show -p MainPID --value {ROOM})")
     hub.wait(f"systemctl show -p NRestarts,ActiveState {ROOM}", "NRestarts=1\nActiveState=active")
@@ -172,6 +188,18 @@ def test_a_hub_of_ones_own(person: Machine) -> None:
     assert {"NoNewPrivs:\t1", "Seccomp:\t2"} <= {*status.splitlines()}
     person.run(f"systemctl --user stop {HUB}", PERSON)
     assert shown(person, HUB, "Result", scope="--user") == {"Result": "success"}
+
+
+def test_it_is_found_wherever_this_shell_keeps_its_settings(person: Machine) -> None:
+    """The service manager was started without that variable."""
+    elsewhere = 'export XDG_CONFIG_HOME="$HOME/some where"'
+    file = '"$XDG_CONFIG_HOME/hivemind-core/environment"'
+    person.run(f"{elsewhere}; install -D /dev/null {file}; echo HIVEMIND_PORT=21678 > {file}", PERSON)
+    person.run(f"{elsewhere}; {OPT}/bin/hivemind-core install-service; systemctl --user daemon-reload", PERSON)
+    person.run(f"systemctl --user restart {HUB}", PERSON)
+    assert ":21678," in shown(person, HUB, "StatusText", scope="--user")["StatusText"]
+    person.run(f"test -e ~/'some where'/hivemind-core/_identity.json; systemctl --user stop {HUB}", PERSON)
+    person.run(f"{OPT}/bin/hivemind-core install-service; systemctl --user daemon-reload", PERSON)
 
 
 def test_it_runs_walled_in_too(person: Machine) -> None:

@@ -42,7 +42,7 @@ def talk(children: Children, home: str) -> Child:
     child = children.spawn("terminal", [BIN / "hivemind-client", "terminal"], children.home(home))
     child.write("what time is it\n")
     child.close_stdin()
-    assert child.wait_exit(30) == 0
+    assert child.wait_exit() == 0
     return child
 
 
@@ -51,7 +51,7 @@ def test_its_certificate_stays_and_can_be_verified(hub: HubProcess) -> None:
     certificate = hub.home.data / "hivemind" / "hivemind.crt"
     before = certificate.read_bytes()
     context = ssl.create_default_context(cafile=certificate)
-    with urllib.request.urlopen(f"https://localhost:{hub.port}/_healthz", context=context, timeout=10) as answer:
+    with urllib.request.urlopen(f"https://localhost:{hub.port}/_healthz", context=context, timeout=60) as answer:
         assert answer.status == 204
     hub.stop()
     hub.start()

@@ -18,7 +18,7 @@ from .bus_stub import keeps_silent
 
 Socket = aiohttp.ClientWebSocketResponse
 Habit = Callable[[dict[str, Any]], list[dict[str, Any]]]
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 _WS_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 

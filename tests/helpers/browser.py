@@ -33,7 +33,7 @@ ARGUMENTS = (
 )
 DEBIAN = {"chromium": "chromium", "nginx": "nginx-light"}
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
-PATIENCE_MS = 15_000
+PATIENCE_MS = 60_000
 DESKTOP = {"width": 1100, "height": 800}
 PHONE = {"width": 320, "height": 640}
 VIOLATIONS = """

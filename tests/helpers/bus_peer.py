@@ -13,7 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 from .bus_stub import answers, reply_context
 from .processes import wait_until
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 RETRY_S = 0.1
 UTTERANCE = "recognizer_loop:utterance"
 HANDLED = "ovos.utterance.handled"

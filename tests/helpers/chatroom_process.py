@@ -18,7 +18,7 @@ from .visitor import Visitor
 
 BIN = Path(sys.executable).parent
 KEY, PASSWORD = "access-key-of-the-chatroom", "orbital-walnut-cipher-93-lantern"
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def quiet_port() -> int:
@@ -62,7 +62,7 @@ class ChatroomProcess:
 
     def get(self, path: str) -> tuple[int, Any]:
         """Status and JSON of an address; 0 when nothing answers."""
-        connection = HTTPConnection(HOST, self.port, timeout=10)
+        connection = HTTPConnection(HOST, self.port, timeout=60)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()

@@ -1,23 +1,19 @@
 """Real container engines for tests: podman with buildah, and a Docker engine unpacked from Debian's packages.
 
 Both run as root in network namespaces of their own, with their own storage in the cache, so that nothing of the machine
-is touched. Images are built once for what they are made of; the base image is bootstrapped from Debian's archive.
+is touched. The base image is bootstrapped from Debian's archive.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from packaging.requirements import Requirement
-
-from .containers import CONTEXT, ROOT, Clone, tools
+from .containers import tools
 from .pair import cannot_run
 from .processes import wait_until
 from .released import CALLER, cache_folder, locked
@@ -27,17 +23,6 @@ PACKAGES = "ca-certificates,python3-minimal,python3-venv,tzdata"
 BUILD_TIMEOUT_S, RUN_TIMEOUT_S = 900, 180
 PROGRAMS = ("podman", "buildah", "runc", "debootstrap", "nsenter", "ip", "catatonit", "script", "iptables")
 DOCKER_PACKAGES = ("docker.io", "containerd", "tini")
-OVOS_IMAGES = {
-    "ovos-core": "none",
-    **{
-        f"ovos-skill-{name}": f"skill-{name}"
-        for name in (
-            ["date-time", "hello-world", "personal", "fallback-unknown", "volume", "weather", "wikipedia", "alerts"]
-        )
-    },
-}
-"""Image, and the set of packages that it has beside the core's."""
-HUB_IMAGES = {"hivemind-listener": "hub", "hivemind-cli": "cli", "hivemind-chatroom": "chatroom"}
 CONTAINERS_CONF = """
 [containers]
 default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
@@ -56,7 +41,7 @@ runroot = "{folder}/run"
 """
 
 
-def _run(
+def run(
     argv: Sequence[str | Path], timeout_s: float = RUN_TIMEOUT_S, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -69,20 +54,10 @@ def _run(
     )
 
 
-def _must(argv: Sequence[str | Path], timeout_s: float = RUN_TIMEOUT_S, **environ: str) -> str:
-    done = _run(argv, timeout_s, **environ)
+def must(argv: Sequence[str | Path], timeout_s: float = RUN_TIMEOUT_S, **environ: str) -> str:
+    done = run(argv, timeout_s, **environ)
     assert done.returncode == 0, f"{argv}\n{done.stdout}{done.stderr}"
     return done.stdout
-
-
-def _digest(*parts: bytes) -> str:
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
-
-
-def _contents(*paths: Path) -> bytes:
-    files = sorted(file for path in paths for file in ([path] if path.is_file() else path.rglob("*")))
-    kept = [file for file in files if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".whl"]
-    return b"\0".join(part for file in kept for part in (str(file.relative_to(ROOT)).encode(), file.read_bytes()))
 
 
 class Network:
@@ -97,12 +72,12 @@ class Network:
         return ["nsenter", f"--net=/run/netns/{self.name}"]
 
     def __enter__(self) -> Network:
-        _must(["ip", "netns", "add", self.name])
-        _must([*self.prefix, "ip", "link", "set", "lo", "up"])
+        must(["ip", "netns", "add", self.name])
+        must([*self.prefix, "ip", "link", "set", "lo", "up"])
         return self
 
     def __exit__(self, *_: object) -> None:
-        _run(["ip", "netns", "delete", self.name])
+        run(["ip", "netns", "delete", self.name])
 
 
 class Podman:
@@ -119,7 +94,7 @@ class Podman:
         }
 
     def run(self, *argv: str | Path, timeout_s: float = RUN_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
-        return _run(["podman", *argv], timeout_s, **self.environ)
+        return run(["podman", *argv], timeout_s, **self.environ)
 
     def has(self, image: str) -> bool:
         return self.run("image", "exists", image).returncode == 0
@@ -131,30 +106,30 @@ class Podman:
         archive = self.folder.parent / "rootfs-bookworm.tar"
         if not archive.exists():
             self._bootstrap(archive)
-        _must(["podman", "import", archive, BASE], **self.environ)
+        must(["podman", "import", archive, BASE], **self.environ)
 
     def _bootstrap(self, archive: Path) -> None:
         root = self.folder / "rootfs"
         shutil.rmtree(root, ignore_errors=True)
-        done = _run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root], BUILD_TIMEOUT_S)
+        done = run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root], BUILD_TIMEOUT_S)
         if done.returncode:
             cannot_run(f"a base image cannot be made: {done.stdout[-1000:]}{done.stderr[-1000:]}")
         without = ("./dev/*", "./proc/*", "./sys/*", "./var/cache/apt/*", "./var/lib/apt/lists/*", "./usr/share/doc/*")
         partial = archive.with_suffix(".partial")
-        _must(["tar", "-C", root, *(f"--exclude={name}" for name in without), "-cf", partial, "."])
+        must(["tar", "-C", root, *(f"--exclude={name}" for name in without), "-cf", partial, "."])
         partial.rename(archive)
         shutil.rmtree(root, ignore_errors=True)
 
-    def build(self, clone: Clone, file: str, image: str, **build_arguments: str) -> None:
-        """Build one image from a clone whose wheels are there, unless it exists."""
+    def build(self, context: Path, file: str, image: str, **build_arguments: str) -> None:
+        """Build one image from a folder, unless it exists; `target` is a stage of the container file."""
         if self.has(image):
             return
-        arguments = {"BASE_IMAGE": BASE, "PIP_NO_INDEX": "1", **build_arguments}
+        arguments = {"BASE_IMAGE": BASE, **build_arguments}
         target = arguments.pop("target", "")
         argv: list[str | Path] = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--layers"]
         argv += [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
         argv += ["--target", target] if target else []
-        _must([*argv, "--file", clone.deploy / file, "--tag", image, clone.path], BUILD_TIMEOUT_S, **self.environ)
+        must([*argv, "--file", context / file, "--tag", image, context], BUILD_TIMEOUT_S, **self.environ)
 
     def clear(self) -> None:
         """Remove every container and volume, and images that have lost their name; kept images stay."""
@@ -173,76 +148,7 @@ def need_podman() -> None:
         cannot_run(f"not installed, which these tests run containers with: {' '.join(missing)}")
 
 
-def _wheels(podman: Podman) -> Path:
-    """Every wheel that the images are made of, for the base image's Python; made anew when a pin changes."""
-    names = ("hub/requirements.txt", *(f"ovos/requirements/{name}.txt" for name in ("core", *_skill_sets())))
-    pins = [ROOT / "deploy" / name for name in names]
-    folder = cache_folder() / f"wheels-{_digest(_contents(*pins))}"
-    if (folder / "complete").exists():
-        return folder
-    version = _must(["podman", "run", "--rm", "--network", "none", BASE, "python3", "-V"], **podman.environ).split()[1]
-    environment = {"python_full_version": version, "python_version": ".".join(version.split(".")[:2])}
-    folder.mkdir(parents=True, exist_ok=True)
-    _must(["/usr/bin/python3", "-m", "venv", folder / "pip"])
-    pip = [folder / "pip" / "bin" / "pip", "wheel", "--quiet", "--wheel-dir", folder, "--find-links", folder]
-    for path in pins:
-        lines = [line for line in path.read_text("utf-8").splitlines() if line.strip()]
-        wanted = [requirement for requirement in map(Requirement, lines) if _applies(requirement, environment)]
-        exact = [f"{requirement.name}{requirement.specifier}" for requirement in wanted]
-        _must([*pip, "--no-deps", *exact], BUILD_TIMEOUT_S)
-    _must([*pip, "hatchling"], BUILD_TIMEOUT_S)
-    shutil.rmtree(folder / "pip")
-    (folder / "complete").touch()
-    return folder
-
-
-def _skill_sets() -> list[str]:
-    return [extra for extra in OVOS_IMAGES.values() if extra != "none"]
-
-
-def _applies(requirement: Requirement, environment: dict[str, str]) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate(environment)
-
-
-@contextmanager
-def podman_with_images(clone_of: Callable[..., Clone]) -> Iterator[tuple[Podman, Clone]]:
-    """Podman, alone with its storage, and a clone whose `.env` names images that it has."""
-    need_podman()
-    folder = cache_folder() / "podman"
-    with locked(folder.with_name("podman.lock")):
-        podman = Podman(folder, _driver(folder))
-        podman.clear()
-        podman.make_base()
-        wheels = _wheels(podman)
-        ovos = _digest(_contents(ROOT / "deploy" / "ovos"), wheels.name.encode())
-        hub = _digest(_contents(*(ROOT / name for name in CONTEXT if name != "deploy"), ROOT / "deploy" / "hub"))
-        clone = clone_of(VERSION=f"{hub}-{ovos}"[:25], PULL_POLICY="never")
-        version = f"{hub}-{ovos}"[:25]
-        for wheel in wheels.glob("*.whl"):
-            os.link(wheel, clone.deploy / "wheels" / wheel.name)
-        for name, extra in OVOS_IMAGES.items():
-            kept = f"localhost/{name}:{ovos}"
-            podman.build(clone, "ovos/Containerfile", kept, BUILD_PACKAGES="", EXTRA=extra)
-            podman.run("tag", kept, f"localhost/{name}:{version}")
-        for name, target in HUB_IMAGES.items():
-            podman.build(clone, "hub/Containerfile", f"localhost/{name}:{version}", target=target)
-        try:
-            yield podman, clone
-        finally:
-            podman.clear()
-            _forget_old(podman, version, ovos)
-
-
-def _forget_old(podman: Podman, version: str, ovos: str) -> None:
-    """Remove images of other versions than these."""
-    listed = podman.run("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
-    old = [name for name in listed if name != BASE and not name.endswith((f":{version}", f":{ovos}", ":<none>"))]
-    if old:
-        podman.run("rmi", *old)
-        podman.run("image", "prune", "--force")
-
-
-def _driver(folder: Path) -> str:
+def driver(folder: Path) -> str:
     """`overlay` where the machine can, else `vfs`, which copies whole layers."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = [folder / f"try-{name}" for name in ("lower", "upper", "work", "merged")]
@@ -250,9 +156,9 @@ def _driver(folder: Path) -> str:
         part.mkdir(exist_ok=True)
     lower, upper, work, merged = parts
     options = f"lowerdir={lower},upperdir={upper},workdir={work}"
-    works = _run(["mount", "-t", "overlay", "overlay", "-o", options, merged]).returncode == 0
+    works = run(["mount", "-t", "overlay", "overlay", "-o", options, merged]).returncode == 0
     if works:
-        _must(["umount", merged])
+        must(["umount", merged])
     for part in parts:
         shutil.rmtree(part, ignore_errors=True)
     return "overlay" if works else "vfs"
@@ -287,7 +193,7 @@ class Docker:
                 if done.returncode:
                     cannot_run(f"the Docker engine's packages are not to be had: {done.stderr}")
                 for package in folder.glob("*.deb"):
-                    _must(["dpkg", "-x", package, folder])
+                    must(["dpkg", "-x", package, folder])
                     package.unlink()
                 (folder / "complete").touch()
         return folder / "usr"
@@ -317,18 +223,18 @@ class Docker:
         return (self.folder / "log").read_text("utf-8", "replace")[-3000:]
 
     def run(self, *argv: str | Path, timeout_s: float = RUN_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
-        return _run(["docker", *argv], timeout_s, **self.environ)
+        return run(["docker", *argv], timeout_s, **self.environ)
 
     def load(self, podman: Podman, images: Sequence[str]) -> None:
         """Take images over from podman."""
         archive = self.folder / "images.tar"
         archive.unlink(missing_ok=True)
-        _must(
+        must(
             ["podman", "save", "--quiet", "--format", "docker-archive", "-m", "--output", archive, *images],
             BUILD_TIMEOUT_S,
             **podman.environ,
         )
-        _must(["docker", "load", "--quiet", "--input", archive], BUILD_TIMEOUT_S, **self.environ)
+        must(["docker", "load", "--quiet", "--input", archive], BUILD_TIMEOUT_S, **self.environ)
         archive.unlink()
 
     def stop(self) -> None:

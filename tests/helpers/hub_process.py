@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .processes import Child, Children, free_port
+from .processes import Child, Children, free_port, port_open
 
 HOST = "127.0.0.1"
 UTTERANCE = "recognizer_loop:utterance"
+BUS_AGENT = "hivemind-ovos-agent-plugin"
 
 
 class HubProcess:
@@ -31,12 +33,13 @@ class HubProcess:
         config = {
             "network_protocol": {"hivemind-websocket-plugin": {"host": HOST, "port": self.port}},
             "agent_protocol": {
-                "module": "hivemind-ovos-agent-plugin",
-                "hivemind-ovos-agent-plugin": {"host": HOST, "port": self.bus_port},
+                "module": BUS_AGENT,
+                BUS_AGENT: {"host": HOST, "port": self.bus_port},
             },
             "presence": {"enabled": False},
             **extra,
         }
+        self._joins_a_bus = config["agent_protocol"]["module"] == BUS_AGENT
         path = self.home.config / "hivemind-core" / "server.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(config, indent=2), "utf-8")
@@ -55,9 +58,15 @@ class HubProcess:
         self.command("add-client", *options)
 
     def start(self) -> Child:
-        """Start it and wait until it accepts connections."""
-        self.child = self._children.spawn(self.name, [self._program, "listen"], self.home)
+        """Start it and wait until it accepts connections, and ours until it has joined the bus there is."""
+        return self._started({})
+
+    def _started(self, env: Mapping[str, str]) -> Child:
+        self.child = self._children.spawn(self.name, [self._program, "listen"], self.home, env)
         self.child.wait_port(self.port)
+        is_ours = self._program.parent == Path(sys.executable).parent
+        if is_ours and self._joins_a_bus and port_open(self.bus_port):
+            self.child.wait_output("Connected to the message bus")
         return self.child
 
     def kill(self) -> None:

@@ -67,6 +67,7 @@ class LinkHub:
         self.peers: list[Peer] = []
         self.received: list[HiveMessage] = []
         self.connections = 0
+        self.pings = 0
         self.patterns: list[str] = []
         self.refuse_with: tuple[int, str] | None = None
         """Close every new connection with this."""
@@ -118,7 +119,7 @@ class LinkHub:
     async def _serve(self, request: web.Request) -> web.WebSocketResponse:
         self.connections += 1
         useragent, key = base64.b64decode(request.query["authorization"]).decode().split(":", 1)
-        socket = web.WebSocketResponse(compress=False, timeout=0.2)
+        socket = web.WebSocketResponse(compress=False, timeout=0.2, autoping=False)
         await socket.prepare(request)
         if self.refuse_with is not None:
             await socket.close(code=self.refuse_with[0], message=self.refuse_with[1].encode())
@@ -139,6 +140,10 @@ class LinkHub:
         try:
             await peer.flush()
             async for frame in peer.socket:
+                if frame.type is WSMsgType.PING:
+                    self.pings += 1
+                    await peer.socket.pong(frame.data)
+                    continue
                 if frame.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                     break
                 for event in peer.link.receive(frame.data, time.monotonic()):
@@ -196,7 +201,7 @@ class LinkHub:
             await peer.tell("ovos.utterance.handled", {}, session=session)
 
 
-async def eventually(condition: Callable[[], Any], timeout_s: float = 8.0) -> Any:
+async def eventually(condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     """Wait until a condition holds and return it; fail after a while."""
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):

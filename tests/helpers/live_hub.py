@@ -142,7 +142,7 @@ async def send(socket: ClientConnection, link: Link, message: HiveMessage) -> No
 
 async def closed(socket: ClientConnection) -> tuple[int, str]:
     """Code and reason with which the hub ends a connection."""
-    await asyncio.wait_for(_read_on(socket), 10)
+    await asyncio.wait_for(_read_on(socket), 60)
     return socket.close_code or 0, socket.close_reason or ""
 
 

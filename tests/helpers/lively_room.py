@@ -51,7 +51,7 @@ def converse(scene: Scene, room: str) -> None:
     ask(alice, "Set a timer for the pizza, 12 minutes")
     session = scene.bus.hears("Set a timer for the pizza, 12 minutes")["context"]["session"]
     scene.announce("speak", {"utterance": "The pizza is ready."}, session={**session, "session_id": "nobody's"})
-    wait_until(lambda: any(x["kind"] == "announcement" for x in alice.messages(room=room)), 20, "the announcement")
+    wait_until(lambda: any(x["kind"] == "announcement" for x in alice.messages(room=room)), 60, "the announcement")
     rui.say("Who wrote Os Lusíadas?")
     rui.wait_state("Who wrote Os Lusíadas?", "sent")
 

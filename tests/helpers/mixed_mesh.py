@@ -16,7 +16,7 @@ from hivemind_bus_client.identity import NodeIdentity
 from . import bus_stub
 from .hub_process import HOST, HubProcess
 from .pair import DRIVERS, OURS, programs
-from .processes import Child, Children, Home, free_port, wait_until
+from .processes import Child, Children, Home, free_port, json_lines, wait_until
 
 LEVEL_BUS = Path(bus_stub.__file__).with_name("level_bus.py")
 THEIRS = "released-hub"
@@ -26,7 +26,7 @@ PASSWORD = "orbital-walnut-cipher-93-lantern"
 UTTERANCE = "recognizer_loop:utterance"
 TYPES = (UTTERANCE, "speak")
 """What every row is allowed to say."""
-WAIT_S = 20.0
+WAIT_S = 60.0
 SURVEYOR = "surveyor"
 """The site of those who only ask who is there."""
 QUIET_S = 0.5
@@ -57,7 +57,7 @@ class Node:
 
     def heard(self, words: str, topic: str = UTTERANCE) -> list[dict[str, Any]]:
         """What came onto its agent's bus with these words in it."""
-        frames = [json.loads(line) for line in self.record.read_text("utf-8").splitlines()]
+        frames = json_lines(self.record)
         return [frame for frame in frames if frame["type"] == topic and words in json.dumps(frame["data"])]
 
     def log(self) -> str:
@@ -137,7 +137,7 @@ class MixedMesh:
             for name, seat in here.items():
                 self.satellites[name] = Satellite(name, seat, self._satellite(name, seat))
         for satellite in self.satellites.values():
-            event = satellite.child.expect("connected", 60)
+            event = satellite.child.expect("connected")
             assert event["hub"].strip() == self.hubs[satellite.seat.hub].pem.strip()
             satellite.pem = event["pem"]
         self._survey()
@@ -202,7 +202,7 @@ class MixedMesh:
         argv: list[str | Path] = [programs(CLIENTS[seat.make]) / "python", DRIVERS / "mesh_satellite.py"]
         return self.children.spawn(name, [*argv, *(f"--{key}={value}" for key, value in options.items())])
 
-    def ping(self, make: str, level: str, timeout_s: float = 2) -> Child:
+    def ping(self, make: str, level: str, timeout_s: float = 5) -> Child:
         """Start `hivemind-client ping --json` of a make at a hub."""
         name = f"ping-{make}-{level}"
         self.add(self.hubs[level], name)

@@ -24,7 +24,7 @@ KEY = "key-of-the-kitchen"
 PASSWORD = "correct horse battery staple 42"
 OTHER_KEY = "key-of-the-bedroom"
 OTHER_PASSWORD = "another horse another battery 43"
-RECONNECT_S = 40
+RECONNECT_S = 60
 SLOW_S = 60
 """The oldest clients wait 5, 10 and 20 seconds before they try again, and need seconds for a handshake."""
 AGAIN_S, TRIES = 8, 4
@@ -140,7 +140,7 @@ def sent(satellite: Child, text: str) -> bool:
 
     before = len(outcomes())
     satellite.send("utterance", text=text)
-    wait_until(lambda: len(outcomes()) > before, 20, f"the outcome of sending\n{satellite.tail()}")
+    wait_until(lambda: len(outcomes()) > before, 60, f"the outcome of sending\n{satellite.tail()}")
     return outcomes()[-1] == "sent"
 
 

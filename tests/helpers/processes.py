@@ -6,33 +6,61 @@ import atexit
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 POLL_S = 0.02
+PATIENCE_S = 60.0
+"""How long a process may take for anything: only a test that fails waits so long."""
 TAIL_LINES = 40
+PORTS = range(20_000, 32_000)
+"""Below those that the kernel gives to outgoing connections and to whoever asks for any."""
 
 
 class ChildError(AssertionError):
     """A child did not do what was waited for; the text ends with what it printed."""
 
 
+def _own_ports() -> Iterator[int]:
+    """The ports that no other worker of this run hands out, round and round from any of them."""
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    own = PORTS[int(worker.removeprefix("gw")) :: int(workers)]
+    first = random.SystemRandom().randrange(len(own))
+    return cycle([*own[first:], *own[:first]])
+
+
+_ports = _own_ports()
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nothing listens on, and that nobody else is given before it is used."""
+    return next(port for port in _ports if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.socket() as probe:
+        probe.bind(("", port))
+        return True
+    return False
 
 
 def port_open(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    """What stands in a file of one JSON object a line; a line that is still being written is not there yet."""
+    whole, _, _ = path.read_text("utf-8", "replace").rpartition("\n")
+    return [json.loads(line) for line in whole.split("\n") if line]
 
 
 def wait_until(condition: Callable[[], Any], timeout_s: float, what: str) -> Any:
@@ -157,19 +185,19 @@ class Child:
 
     # What is waited for
 
-    def wait_line(self, part: str, timeout_s: float = 20) -> str:
+    def wait_line(self, part: str, timeout_s: float = PATIENCE_S) -> str:
         """The first line of its output that contains `part`."""
         found = self._wait(lambda: [x for x in self.lines() if part in x], timeout_s, f"line {part!r}")
         return str(found[0])
 
-    def wait_output(self, part: str, timeout_s: float = 20) -> None:
+    def wait_output(self, part: str, timeout_s: float = PATIENCE_S) -> None:
         """Until `part` stands anywhere in what it printed, unfinished lines and standard error included."""
         self._wait(lambda: part in self.output(), timeout_s, f"output {part!r}")
 
-    def wait_port(self, port: int, timeout_s: float = 30) -> None:
+    def wait_port(self, port: int, timeout_s: float = PATIENCE_S) -> None:
         self._wait(lambda: port_open(port), timeout_s, f"port {port}")
 
-    def wait_exit(self, timeout_s: float = 20) -> int:
+    def wait_exit(self, timeout_s: float = PATIENCE_S) -> int:
         """Its exit status. One that does not end is made to say where it stands."""
         try:
             wait_until(lambda: not self.running, timeout_s, "it did not end")
@@ -180,7 +208,7 @@ class Child:
             raise ChildError(f"the end of {self.name}: not within {timeout_s:g} s\n{self.tail()}") from None
         return int(self.process.returncode)
 
-    def expect(self, event: str, timeout_s: float = 20, **fields: Any) -> dict[str, Any]:
+    def expect(self, event: str, timeout_s: float = PATIENCE_S, **fields: Any) -> dict[str, Any]:
         """The next event of this name with these values; the ones before it are passed over for good."""
         wanted = {"event": event, **fields}
 
@@ -223,7 +251,7 @@ class Child:
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
 
-    def stop(self, timeout_s: float = 5) -> int:
+    def stop(self, timeout_s: float = PATIENCE_S) -> int:
         """Ask it to end (SIGTERM), then make it; its exit status."""
         if self.running:
             self.process.terminate()
@@ -269,7 +297,7 @@ class Children:
         self.all.append(child)
         return child
 
-    def run(self, name: str, argv: Sequence[str | Path], home: Home, timeout_s: float = 60) -> str:
+    def run(self, name: str, argv: Sequence[str | Path], home: Home, timeout_s: float = PATIENCE_S) -> str:
         """Run a command to its end and return what it printed on standard output; it must succeed."""
         child = self.spawn(name, argv, home)
         child.close_stdin()

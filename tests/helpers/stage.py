@@ -57,11 +57,8 @@ class StageHub(HubProcess):
         self.command("allow-msg", allow or "recognizer_loop:utterance", "1")
 
     def start(self) -> Child:
-        """Start it and wait until it accepts connections."""
-        env = {"PYTHONPATH": str(plugin_folder(self.home.path))}
-        self.child = self._children.spawn(self.name, [self._program, "listen"], self.home, env)
-        self.child.wait_port(self.port)
-        return self.child
+        """The same, with the plugin installed."""
+        return self._started({"PYTHONPATH": str(plugin_folder(self.home.path))})
 
 
 def plugin_folder(home: Path) -> Path:

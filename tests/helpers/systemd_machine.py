@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).with_suffix(".sh")
 SRC = Path(__file__).parents[2] / "src"
 CGROUPS = Path("/sys/fs/cgroup")
 SYSTEMD = Path("/lib/systemd/systemd")
-BOOT_S = 30.0
+BOOT_S = 60.0
 OPT = "/opt/hivemind"
 ENVIRON = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
 JOIN = 'for group; do shift; [ "$group" = -- ] && break; echo $$ > "$group/cgroup.procs"; done; exec "$@"'
@@ -76,7 +76,7 @@ class Machine:
             command = f"runuser -u {account} -- sh -c {shlex.quote(inner)}"
         return self._enter(command, timeout_s)
 
-    def wait(self, command: str, expected: str, account: str = "root", timeout_s: float = 30) -> None:
+    def wait(self, command: str, expected: str, account: str = "root", timeout_s: float = 60) -> None:
         """Until a command prints something."""
         end = time.monotonic() + timeout_s
         while expected not in (said := self.try_to(command, account).stdout):
@@ -88,7 +88,7 @@ class Machine:
         """The end of the journal."""
         return self._enter("journalctl --no-pager -n 60").stdout
 
-    def _enter(self, command: str, timeout_s: float = 30) -> subprocess.CompletedProcess[str]:
+    def _enter(self, command: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         argv = ["nsenter", "--target", str(self.pid), "--all", "sh", "-c", command]
         return subprocess.run(argv, env=ENVIRON, capture_output=True, text=True, timeout=timeout_s, check=False)
 
@@ -141,12 +141,12 @@ def _cgroups(name: str) -> list[Path]:
 def _end(outer: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(outer.pid, signal.SIGKILL)  # and with it, by --kill-child, process 1 and all below
-    outer.wait(10)
+    outer.wait(60)
 
 
 def _remove(group: Path) -> None:
     """Remove an empty cgroup and those below it, as soon as the kernel lets go of what ran there."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while group.exists() and time.monotonic() < end:
         for each in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
             with contextlib.suppress(OSError):

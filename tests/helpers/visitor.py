@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from .hub_process import HOST
 from .processes import wait_until
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -166,7 +166,7 @@ class Visitor:
             connection.close()
 
     def ask(self, method: str, path: str, body: str = "", headers: Mapping[str, str] | None = None) -> Answer:
-        connection = HTTPConnection(HOST, self.port, timeout=30)
+        connection = HTTPConnection(HOST, self.port, timeout=60)
         try:
             connection.request(method, self.prefix + path, body.encode() or None, self._headers(headers or {}))
             response = connection.getresponse()

@@ -96,9 +96,9 @@ class Reader:
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, notes: Reader) -> None:
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(CHUNK):
+            notes.feed(data)  # before anybody can act on it
             writer.write(data)
             await writer.drain()
-            notes.feed(data)
     with contextlib.suppress(OSError):
         writer.write_eof()
 

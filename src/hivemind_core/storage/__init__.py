@@ -1,6 +1,6 @@
 """Stores of client records: the interface, and how they fail.
 
-To add one: a module here with a class of the shape of `Store`, and a line in `STORES` of database.py.
+To add one: a module here with a class of the shape of `Store`, and a line in `KINDS` of database_places.py.
 """
 
 from __future__ import annotations

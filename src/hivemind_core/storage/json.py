@@ -1,30 +1,27 @@
 """Client records in a JSON file, in the format of the released hub. Writes touch only the fields they mean.
 
 The file is one object: id as text -> record. Beside it lie its schema version, as text (no such file: version 1), and
-a lock. What a record holds that no client has any more stays there until it is taken from the client's metadata.
+a lock.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hivemind_bus_client.identity_file import make_private, write_private
 
-from ..clients import CLIENT_FIELDS, REVOKED, Client, client_from_record, numbered, tombstone
+from ..clients import REVOKED, Client, numbered, tombstone
 from . import Change, DuplicateKey, StorageError
 from .checks import check_columns, check_same
 from .json_file import BrokenFile, JSONFile
+from .records import SCHEMA_VERSION, Record, client_of, put, record_of, upgraded
 
-SCHEMA_VERSION = 2
 ATTEMPTS = 100
 ID_DIGITS = 18
-_LISTS = ("skill_blacklist", "intent_blacklist")
-_DISCARDED = "message_blacklist"
-Record = dict[str, Any]
 Document = dict[str, Any]
 T = TypeVar("T")
 
@@ -91,10 +88,10 @@ class JSONStore:
             keys = _keys(document)
             for client_id, key in sorted(keys.items()):
                 if document[key]["api_key"] == client.api_key:
-                    raise DuplicateKey(_client(client_id, document[key]))
+                    raise DuplicateKey(client_of(client_id, document[key]))
             highest = max((0, *keys, *(int(key) for key in document if _is_id(key))))
             stored = numbered(client, highest + 1)
-            document[str(stored.client_id)] = _record(stored)
+            document[str(stored.client_id)] = record_of(stored)
             return stored
 
         return self._change("write", add)
@@ -105,7 +102,7 @@ class JSONStore:
         def fill(document: Document) -> None:
             if document:
                 raise StorageError(f"The client database {self.path} is not empty.")
-            document.update((str(row.client_id), _record(row)) for row in rows)
+            document.update((str(row.client_id), record_of(row)) for row in rows)
             check_same(rows, _clients(json.loads(json.dumps(document))), self.path)
 
         self._change("write", fill)
@@ -115,11 +112,11 @@ class JSONStore:
             record = _live(document, client_id)
             if record is None:
                 return None
-            row = _client(client_id, record)
+            row = client_of(client_id, record)
             columns = change(row)
             check_columns(columns)
-            _put(record, columns)
-            return _client(client_id, record)
+            put(record, columns)
+            return client_of(client_id, record)
 
         return self._change("write", write)
 
@@ -136,7 +133,7 @@ class JSONStore:
         def bury(document: Document) -> bool:
             if _live(document, client_id) is None:
                 return False
-            document[_keys(document)[client_id]] = _record(tombstone(client_id))
+            document[_keys(document)[client_id]] = record_of(tombstone(client_id))
             return True
 
         return self._change("write", bury)
@@ -197,16 +194,7 @@ def _schema_version(path: Path) -> int:
 
 def _upgrade(document: Document) -> None:
     for key in _keys(document).values():
-        document[key] = _upgraded(document[key])
-
-
-def _upgraded(record: Record) -> Record:
-    """Move what version 1 had at the top into the metadata, which wins where it has it already."""
-    upgraded = {key: value for key, value in record.items() if key not in (*_LISTS, _DISCARDED)}
-    metadata = dict(record["metadata"]) if isinstance(record.get("metadata"), dict) else {}
-    metadata.pop(_DISCARDED, None)
-    moved = {key: record[key] for key in _LISTS if record.get(key) and isinstance(record[key], list)}
-    return {**upgraded, "metadata": {**moved, **metadata}}
+        document[key] = upgraded(document[key])
 
 
 # records
@@ -229,27 +217,10 @@ def _keys(document: Document) -> dict[int, str]:
 
 
 def _clients(document: Document) -> list[Client]:
-    return [_client(client_id, document[key]) for client_id, key in sorted(_keys(document).items())]
-
-
-def _client(client_id: int, record: Record) -> Client:
-    return client_from_record({**_upgraded(record), "client_id": client_id})
+    return [client_of(client_id, document[key]) for client_id, key in sorted(_keys(document).items())]
 
 
 def _live(document: Document, client_id: int) -> Record | None:
     """Return the record of a client to change, unless it is not there or deleted."""
     key = _keys(document).get(client_id)
     return document[key] if key is not None and document[key]["api_key"] != REVOKED else None
-
-
-def _record(client: Client) -> Record:
-    record = {name: getattr(client, name) for name in CLIENT_FIELDS}
-    return {**record, "allowed_types": list(client.allowed_types), "metadata": dict(client.metadata)}
-
-
-def _put(record: Record, columns: Mapping[str, Any]) -> None:
-    """Write columns; what the new metadata no longer has must not come back from outside it."""
-    record.update(json.loads(json.dumps(dict(columns))))
-    if "metadata" in columns:
-        for key in record.keys() - {*CLIENT_FIELDS, *columns["metadata"]}:
-            del record[key]

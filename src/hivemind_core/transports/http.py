@@ -17,8 +17,13 @@ from ..admission import parse_token, refused
 from ..config import HTTPConfig
 from ..hub import Hub
 from .http_connection import HTTPConnection
+from .http_elsewhere import Elsewhere, Passing
+from .http_held import Held
 from .http_requests import (
     SENDING_FAILED,
+    CONNECT,
+    DISCONNECT,
+    SEND,
     Asked,
     Reply,
     Told,
@@ -27,7 +32,10 @@ from .http_requests import (
     lacks_part,
     not_connected,
     page,
+    read_form,
     refusal,
+    too_many_requests,
+    wait_of,
 )
 from .http_sessions import BINARY, TEXT, Bounds, Ending, HTTPSessions
 from .intake import Intake, IntakeServer
@@ -80,22 +88,25 @@ class _Stranger:
 class HTTPTransport:
     """Serves sessions of satellites, and ``/_healthz`` for supervisors."""
 
-    def __init__(self, hub: Hub, config: HTTPConfig) -> None:
+    def __init__(self, hub: Hub, config: HTTPConfig, elsewhere: Elsewhere | None = None) -> None:
+        """`elsewhere` are the other hubs of a cluster; None where this one is alone."""
         self._hub = hub
         self._config = config
         self._bounds = Bounds(
             config.max_undelivered, config.undelivered_ttl_s, config.queue_ttl_s, config.session_ttl_s
         )
         self._clock = hub.clocks.monotonic
-        self._replica = uuid4().hex
         self._sessions: HTTPSessions[HTTPConnection] = HTTPSessions()
+        self._elsewhere = elsewhere
+        self._replica = elsewhere.hub if elsewhere is not None else uuid4().hex
+        self._passing = Passing(elsewhere, self._clock) if elsewhere is not None else None
         self._server: IntakeServer | None = None
         self._listening = Listening(config, "Choose another `port` of `hivemind-http-plugin` in server.json.")
         self._sweeper: asyncio.Task[None] | None = None
         self._endpoints = {
-            "/connect": Endpoint("POST", "Connection failed", self._connect),
-            "/disconnect": Endpoint("POST", "Disconnection failed", self._disconnect),
-            "/send_message": Endpoint("POST", SENDING_FAILED, self._send),
+            CONNECT: Endpoint("POST", "Connection failed", self._connect),
+            DISCONNECT: Endpoint("POST", "Disconnection failed", self._disconnect),
+            SEND: Endpoint("POST", SENDING_FAILED, self._send),
             "/get_messages": Endpoint("GET", "Retrieving messages failed", self._fetch_text),
             "/get_binary_messages": Endpoint("GET", "Retrieving messages failed", self._fetch_binary),
         }
@@ -113,6 +124,9 @@ class HTTPTransport:
     # life
 
     async def start(self) -> None:
+        if self._elsewhere is not None and self._passing is not None:
+            held = Held(self._sessions, self._serve_passed, self._passing.is_at)
+            await self._elsewhere.start(held.handlers)
         # A fetch whose connection is lost must take nothing out of its queue.
         self._server = IntakeServer(self._answer, handler_cancellation=True)
         await self._listening.open(self._server)
@@ -164,13 +178,12 @@ class HTTPTransport:
         endpoint = self._endpoints.get(request.path)
         if endpoint is None or request.method != endpoint.method:
             return self._elsewhere(request, endpoint)
-        asked = Asked(request, intake, client_address(request, self._config.proxies))
-        try:
-            reply = await self._served(asked, endpoint)
-        finally:
-            if asked.session is not None:
-                asked.session.finish(self._clock())
-        return await self._write(asked, reply)
+        remote = client_address(request, self._config.proxies)
+        asked = Asked(request.path, remote, request.cookies.get(COOKIE, ""), wait_of(request))
+        reply = await self._served(asked, self._take(asked, request, intake))
+        if asked.is_open:
+            intake.opened()
+        return await self._write(asked, reply, request, intake)
 
     def _elsewhere(self, request: web.BaseRequest, endpoint: Endpoint | None) -> web.Response:
         if request.path == "/_healthz":
@@ -182,10 +195,10 @@ class HTTPTransport:
         response.force_close()
         return response
 
-    async def _served(self, asked: Asked, endpoint: Endpoint) -> Reply:
+    async def _served(self, asked: Asked, serving: Awaitable[Reply]) -> Reply:
+        """Return the answer to a request, also where serving it fails."""
         try:
-            await self._read(asked, endpoint)
-            return await endpoint.serve(asked)
+            return await serving
         except Told as told:
             return told.reply
         except Exception:  # top of a request
@@ -193,75 +206,113 @@ class HTTPTransport:
             row = REFUSALS["internal_error"]
             if asked.session is not None:
                 asked.session.close(row.close_code, row.wire_reason)
-            return Told(500, endpoint.failure, Ending(row.close_code, row.wire_reason)).reply
+            failure = self._endpoints[asked.path].failure
+            return Told(500, failure, Ending(row.close_code, row.wire_reason)).reply
+        finally:
+            if asked.session is not None:
+                asked.session.finish(self._clock())
 
-    async def _read(self, asked: Asked, endpoint: Endpoint) -> None:
+    async def _take(self, asked: Asked, request: web.BaseRequest, intake: Intake) -> Reply:
+        """Serve a request that came to this hub. Raises Told."""
+        await self._read(asked, request, intake)
+        reply = None
+        if asked.far is not None and self._passing is not None:
+            reply = await self._passing.pass_on(asked)
+        return reply or await self._endpoints[asked.path].serve(asked)
+
+    async def _serve_passed(self, asked: Asked) -> Reply | None:
+        """Serve a request that came to another hub; None where its session is not held here."""
+        try:
+            self._find_here(asked)
+        except Told as told:
+            return told.reply
+        if asked.session is None:
+            return None
+        return await self._served(asked, self._endpoints[asked.path].serve(asked))
+
+    async def _read(self, asked: Asked, request: web.BaseRequest, intake: Intake) -> None:
         """Read a request and find whose it is. Raises Told."""
-        asked.token = token_of(asked.raw)
-        self._find(asked)
-        if endpoint.method == "POST":
-            await asked.read_form()
+        asked.token = token_of(request)
+        await self._find(asked, intake)
+        if request.method == "POST":
+            asked.form = await read_form(request, intake)
             if not asked.token:
                 asked.token = asked.form.get("authorization", "")
-                self._find(asked)
+                await self._find(asked, intake)
         if not asked.token:
             raise Told(400, "Missing authorization")
         if not asked.key:
-            raise self._unreadable(asked, endpoint)
+            raise self._unreadable(asked)
 
-    def _find(self, asked: Asked) -> None:
+    async def _find(self, asked: Asked, intake: Intake) -> None:
+        """Find the session of a request, wherever it is. Raises Told."""
+        self._find_here(asked)
+        if asked.session is None and asked.key and self._passing is not None:
+            asked.far = await self._passing.find(asked)
+        if asked.is_open:
+            intake.opened()  # what it sends is bounded by its session from now on
+
+    def _find_here(self, asked: Asked) -> None:
         """Find the session of a request, by its token and cookie. Raises Told."""
         parsed = parse_token(asked.token)
         if parsed is None:
             return
-        asked.key, asked.cookie = parsed[1], asked.raw.cookies.get(COOKIE, "")
+        asked.key = parsed[1]
         session = self._sessions.find(asked.key, asked.cookie, asked.remote)
         if session is None:
             return
         if session.requests >= MAX_REQUESTS:
-            raise Told(429, "Too many requests at once")
+            raise too_many_requests()
         session.begin(self._clock())
         asked.session = session
-        if session.is_open:
-            asked.intake.opened()  # what it sends is bounded by its session from now on
 
-    def _unreadable(self, asked: Asked, endpoint: Endpoint) -> Told:
+    def _unreadable(self, asked: Asked) -> Told:
         """Return the answer to a token that cannot be read."""
         if lacks_part(asked.token):
             return Told(200, "Missing authorization")
         why = refused("invalid_authorization")
-        if endpoint is self._endpoints["/connect"]:
+        if asked.path == CONNECT:
             self._hub.turn_away(_Stranger(asked.remote), why)
-        return Told(500, endpoint.failure, Ending(why.close_code, why.reason))
+        return Told(500, self._endpoints[asked.path].failure, Ending(why.close_code, why.reason))
 
-    async def _write(self, asked: Asked, reply: Reply) -> web.Response:
+    async def _write(self, asked: Asked, reply: Reply, request: web.BaseRequest, intake: Intake) -> web.Response:
         """Write an answer; what it was to deliver is kept where that does not succeed."""
-        response, session = json_response(reply), asked.session
-        response.headers["X-HiveMind-HTTP-Replica"] = self._replica
-        response.headers["X-HiveMind-HTTP-Session-Backend"] = "memory"
-        if reply.body == CONNECTED:
-            self._set_cookies(response, reply)
-        stays = session is not None and session.ended is None and session.keeps(asked.intake)
+        response = json_response(reply)
+        self._label(response, reply)
+        stays = _stays(asked, reply, intake)
         if not stays:
             response.force_close()
-        no_delay(asked.raw)
-        asked.intake.within(ANSWER_WITHIN_S, "it does not read its answer")
+        no_delay(request)
+        intake.within(ANSWER_WITHIN_S, "it does not read its answer")
         try:
-            await response.prepare(asked.raw)
+            await response.prepare(request)
             await response.write_eof()
         except (ConnectionError, asyncio.CancelledError) as error:
-            if session is not None and reply.frames:
-                session.put_back(reply.queue, reply.frames)
+            self._settle(asked, reply, arrived=False)
             if isinstance(error, asyncio.CancelledError):
                 raise
         else:
-            asked.intake.in_time()
+            self._settle(asked, reply, arrived=True)
+            intake.in_time()
             if stays:
-                asked.intake.answered()
+                intake.answered()
         return response
 
-    def _set_cookies(self, response: web.Response, reply: Reply) -> None:
-        response.set_cookie(REPLICA_COOKIE, self._replica, httponly=True, samesite="Lax")
+    def _settle(self, asked: Asked, reply: Reply, *, arrived: bool) -> None:
+        """Let who took the frames of an answer out of their queue know whether they have arrived."""
+        if self._passing is not None and reply.passed is not None and reply.passed.number:
+            self._passing.settle(reply.passed, arrived=arrived)
+        elif asked.session is not None and reply.frames and not arrived:
+            asked.session.put_back(reply.queue, reply.frames)
+
+    def _label(self, response: web.Response, reply: Reply) -> None:
+        """Say whose answer it is; one to who connects sets cookies."""
+        replica = reply.passed.hub if reply.passed is not None else self._replica
+        response.headers["X-HiveMind-HTTP-Replica"] = replica
+        response.headers["X-HiveMind-HTTP-Session-Backend"] = "memory" if self._passing is None else "redis"
+        if reply.body != CONNECTED:
+            return
+        response.set_cookie(REPLICA_COOKIE, replica, httponly=True, samesite="Lax")
         if reply.cookie:
             secure = self._config.tls is not None
             response.set_cookie(COOKIE, reply.cookie, httponly=True, samesite="Strict", secure=secure)
@@ -282,13 +333,21 @@ class HTTPTransport:
         meanwhile = self._sessions.find(asked.key, asked.cookie, asked.remote)
         if meanwhile is not None and meanwhile.ended is None:
             return Reply(CONNECTED)
-        session = HTTPConnection((asked.key, asked.remote), self._bounds, self._clock, self._ended)
+        hub = self._elsewhere.hub if self._elsewhere is not None else ""
+        session = HTTPConnection((asked.key, asked.remote), self._bounds, self._clock, self._ended, hub)
         session.max_frame_bytes = found.max_frame_bytes
         self._sessions.add(session, bound=bool(asked.cookie))
         session.begin(self._clock())
         asked.session = session
         session.peer = self._hub.connect(session, found)
+        await self._begun(session)
         return Reply(CONNECTED, cookie=session.cookie)
+
+    async def _begun(self, session: HTTPConnection) -> None:
+        """Let the other hubs know of a session that belongs to an address: its next request may come to any of them."""
+        if self._elsewhere is not None and self._passing is not None and not self._sessions.is_bound(session):
+            session.since_ms = self._elsewhere.time_ms()
+            await self._passing.begun(session.key, session.remote, session.since_ms)
 
     def _begins_anew(self, asked: Asked, known: HTTPConnection) -> bool:
         """Tell whether a client that connects again knows nothing of its session, which has been greeted.
@@ -319,8 +378,9 @@ class HTTPTransport:
     async def _fetch(self, asked: Asked, queue: str) -> Reply:
         session = asked.session
         if session is None:
-            raise not_connected(session)
+            raise not_connected(None)
         session.fetched_at = self._clock()
+        await session.settled(queue)
         now = asyncio.get_running_loop().time()
         pause_s = session.share.pause_after(now - FETCH_COSTS_S, now)
         if pause_s is not None:
@@ -328,17 +388,17 @@ class HTTPTransport:
         is_mine = await session.news(queue, asked.wait_s)
         session.fetched_at = self._clock()
         if session.ended is not None and not session.has(queue):
-            raise not_connected(session)
-        return fetched(queue, session.take(queue, session.fetched_at) if is_mine else [])
+            raise not_connected(session.ended)
+        return fetched(queue, session.take(queue, session.fetched_at, asked.most_bytes) if is_mine else [])
 
     async def _send(self, asked: Asked) -> Reply:
         session = asked.session
         if session is None:
-            raise not_connected(session, 409)
+            raise not_connected(None, 409)
         async with session.turn:  # one frame after the other, and nobody reads on while this client has to wait
             peer = session.peer
             if session.ended is not None or peer is None:
-                raise not_connected(session, 409)
+                raise not_connected(session.ended, 409)
             frame, time = asked.frame(session), asyncio.get_running_loop().time
             began = time()
             self._hub.receive(peer, frame)
@@ -346,7 +406,6 @@ class HTTPTransport:
                 raise Told(500, SENDING_FAILED, session.ended)
             if session.is_open and not session.was_open:
                 session.was_open = True
-                asked.intake.opened()
                 self._end_left_behind(session)
             pause_s = session.share.pause_after(began, time())
             if pause_s is not None:
@@ -365,3 +424,11 @@ class HTTPTransport:
                 continue
             if not conn.requests and now - conn.asked_at >= LEFT_BEHIND_S:
                 conn.close(NORMAL, "connected again")
+
+
+def _stays(asked: Asked, reply: Reply, intake: Intake) -> bool:
+    """Tell whether a TCP connection stays for the next request of a session."""
+    if reply.passed is not None and asked.far is not None:
+        return reply.passed.stands and asked.far.kept.keeps(intake, is_open=asked.far.is_open)
+    session = asked.session
+    return session is not None and session.ended is None and session.kept.keeps(intake, is_open=session.is_open)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
-from hivemind_bus_client.refusals import REFUSALS
+from hivemind_bus_client.refusals import REFUSALS, TRY_AGAIN_LATER
 
 from ..fairness import LoopShare
 from ..peers import Peer
@@ -17,6 +18,42 @@ log = logging.getLogger(__name__)
 
 MAX_KEPT, MAX_KEPT_UNPROVEN = 8, 2
 """TCP connections of one session that are kept for its next requests; the second is before it has proven itself."""
+SETTLED_WITHIN_S = 5.0
+"""How long a fetch waits to know what became of the one before it, which went by way of another hub."""
+
+
+class Kept:
+    """TCP connections of one session that stay for its next requests."""
+
+    __slots__ = ("_connections",)
+
+    def __init__(self) -> None:
+        self._connections: set[Intake] = set()
+
+    def keeps(self, intake: Intake, *, is_open: bool) -> bool:
+        """Tell whether one may stay; `is_open`: the client has proven itself."""
+        if intake not in self._connections:
+            self._connections = {each for each in self._connections if each.transport is not None}
+            if len(self._connections) >= (MAX_KEPT if is_open else MAX_KEPT_UNPROVEN):
+                return False
+            self._connections.add(intake)
+        return True
+
+
+class Far:
+    """A session that another hub holds, as far as this one has to do with it."""
+
+    __slots__ = ("hub", "is_open", "kept", "requests", "turn")
+
+    def __init__(self, hub: str, is_open: bool = False) -> None:
+        self.hub = hub
+        self.is_open = is_open
+        """Its client has proven itself."""
+        self.requests = 0
+        """How many of its requests are being passed on."""
+        self.turn = asyncio.Lock()
+        """Held by the frame that is being passed on: one client never fills what carries everybody's."""
+        self.kept = Kept()
 
 
 class HTTPConnection(HTTPSession):
@@ -28,9 +65,10 @@ class HTTPConnection(HTTPSession):
         bounds: Bounds,
         clock: Callable[[], float],
         end: Callable[[HTTPConnection, int, str], None],
+        hub: str = "",
     ) -> None:
         """`who` is the access key and the address; `end` is called for the end, by whichever side."""
-        super().__init__(*who, bounds, clock())
+        super().__init__(*who, bounds, clock(), hub)
         self.peer: Peer | None = None
         self.max_frame_bytes = 0
         self.turn = asyncio.Lock()
@@ -39,8 +77,9 @@ class HTTPConnection(HTTPSession):
         self.was_open = False
         self._clock = clock
         self._end = end
+        self.kept = Kept()
         self._waiting: dict[str, asyncio.Future[bool]] = {}
-        self._kept: set[Intake] = set()
+        self._under_way: dict[str, asyncio.Future[None]] = {}
 
     # the hub's side
 
@@ -95,16 +134,31 @@ class HTTPConnection(HTTPSession):
         if woken is not None:
             _set(woken, mine)
 
-    def keeps(self, intake: Intake) -> bool:
-        """Tell whether a TCP connection may stay for the next request."""
-        if intake not in self._kept:
-            self._kept = {each for each in self._kept if each.transport is not None}
-            if len(self._kept) >= (MAX_KEPT if self.is_open else MAX_KEPT_UNPROVEN):
-                return False
-            self._kept.add(intake)
-        return True
+    # by way of another hub
+
+    def passes(self, queue: str) -> None:
+        """Note that what was taken last is on its way to another hub, which is to write it."""
+        self._under_way[queue] = asyncio.get_running_loop().create_future()
+
+    def passed(self, queue: str) -> None:
+        """Note that it is known what became of it."""
+        _set(self._under_way.pop(queue))
+
+    async def settled(self, queue: str) -> None:
+        """Wait until what was taken last has arrived, or was put back. A session of which nobody knows that ends."""
+        under_way = self._under_way.get(queue)
+        if under_way is not None:
+            await asyncio.wait([under_way], timeout=SETTLED_WITHIN_S)
+            if not under_way.done():
+                self.lose()
+
+    def lose(self) -> None:
+        """End, since messages may have been lost; its client has to begin anew."""
+        log.warning("closing %s: nobody knows what it has received by way of another hub", self.remote)
+        self.drop()
+        self.close(TRY_AGAIN_LATER, "messages may have been lost between hubs")
 
 
-def _set(woken: asyncio.Future[bool], mine: bool = True) -> None:
+def _set(woken: asyncio.Future[Any], value: bool | None = True) -> None:
     if not woken.done():
-        woken.set_result(mine)
+        woken.set_result(value)

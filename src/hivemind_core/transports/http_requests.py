@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
 from dataclasses import dataclass, field
@@ -14,8 +15,8 @@ from aiohttp import web
 from hivemind_bus_client.link import Refused
 from hivemind_bus_client.refusals import REFUSALS
 
-from .http_connection import HTTPConnection
-from .http_sessions import Ending, Frame
+from .http_connection import Far, HTTPConnection
+from .http_sessions import MAX_TAKEN_BYTES, Ending, Frame
 from .intake import Intake
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -24,10 +25,23 @@ MAX_FIELDS = 16
 """Of a form."""
 MAX_WAIT_S = 60.0
 """How long a fetch may wait for messages."""
+CONNECT, DISCONNECT, SEND = "/connect", "/disconnect", "/send_message"
 FORM = "application/x-www-form-urlencoded"
 NOT_CONNECTED = "Client is not connected"
 SENDING_FAILED = "Message sending failed"
+_PASSED_ON = ("message", "binary")
 _YES = ("1", "true", "yes")
+
+
+@dataclass(frozen=True)
+class Passed:
+    """How an answer came that is another hub's."""
+
+    hub: str
+    number: str
+    """Of the request, where frames were taken from a queue for it: that hub has to know whether they arrive."""
+    stands: bool = False
+    """Its session goes on."""
 
 
 @dataclass
@@ -41,6 +55,7 @@ class Reply:
     """What was taken from a queue for it."""
     cookie: str = field(default="", repr=False)
     """Of a session that has begun."""
+    passed: Passed | None = None
 
 
 class Told(Exception):
@@ -58,36 +73,31 @@ class Told(Exception):
 class Asked:
     """A request, as far as all of them are alike."""
 
-    raw: web.BaseRequest
-    intake: Intake
+    path: str
     remote: str
-    form: dict[str, str] = field(default_factory=dict)
-    token: str = ""
-    key: str = ""
-    cookie: str = ""
+    cookie: str = field(default="", repr=False)
+    wait_s: float = 0.0
+    """How long to wait for messages where there are none."""
+    form: dict[str, str] = field(default_factory=dict, repr=False)
+    token: str = field(default="", repr=False)
+    key: str = field(default="", repr=False)
     session: HTTPConnection | None = None
-
-    async def read_form(self) -> None:
-        """Read the body. Raises Told; one that is too long or too slow ends the TCP connection."""
-        self.intake.within(BODY_WITHIN_S, "its request does not end")
-        try:
-            if (self.raw.content_length or 0) > MAX_BODY_BYTES:
-                raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, self.raw.content_length or 0)
-            body = await self.raw.read()
-        except web.HTTPRequestEntityTooLarge:
-            self.intake.cut(f"a request of more than {MAX_BODY_BYTES} bytes")
-            raise Told(413, "Request too large") from None
-        self.intake.in_time()
-        if self.raw.content_type == FORM:
-            self.form = _fields(body)
+    far: Far | None = None
+    """The session, where another hub holds it."""
+    most_bytes: int = MAX_TAKEN_BYTES
+    """What the answer may hold, unless its first frame is longer."""
 
     @property
-    def wait_s(self) -> float:
-        """How long to wait for messages where there are none."""
-        try:
-            return max(0.0, min(float(self.raw.query.get("wait", "0")), MAX_WAIT_S))
-        except ValueError:
-            return 0.0
+    def is_open(self) -> bool:
+        """Its client has proven itself."""
+        session = self.session if self.session is not None else self.far
+        return session is not None and session.is_open
+
+    def told(self) -> dict[str, Any]:
+        """Return what another hub has to know of it."""
+        form = {name: self.form[name] for name in _PASSED_ON if name in self.form}
+        who = {"token": self.token, "cookie": self.cookie, "remote": self.remote}
+        return {"path": self.path, **who, "wait": self.wait_s, "form": form}
 
     def frame(self, session: HTTPConnection) -> Frame:
         """Return the frame that was sent. Raises Told."""
@@ -107,6 +117,35 @@ class Asked:
         return frame
 
 
+async def read_form(request: web.BaseRequest, intake: Intake) -> dict[str, str]:
+    """Read the body. Raises Told; one that is too long or too slow ends the TCP connection."""
+    intake.within(BODY_WITHIN_S, "its request does not end")
+    try:
+        if (request.content_length or 0) > MAX_BODY_BYTES:
+            raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        intake.cut(f"a request of more than {MAX_BODY_BYTES} bytes")
+        raise Told(413, "Request too large") from None
+    intake.in_time()
+    return _fields(body) if request.content_type == FORM else {}
+
+
+def wait_of(request: web.BaseRequest) -> float:
+    """Return how long (seconds) a fetch is to wait for messages."""
+    try:
+        return max(0.0, min(float(request.query.get("wait", "0")), MAX_WAIT_S))
+    except ValueError:
+        return 0.0
+
+
+def asked_elsewhere(told: Mapping[str, Any], most_bytes: int) -> Asked:
+    """Return a request that came to another hub, as it tells of it (`Asked.told`)."""
+    asked = Asked(told["path"], told["remote"], told["cookie"], told["wait"], dict(told["form"]), told["token"])
+    asked.most_bytes = most_bytes
+    return asked
+
+
 def _fields(body: bytes) -> dict[str, str]:
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS))
@@ -114,9 +153,13 @@ def _fields(body: bytes) -> dict[str, str]:
         return {}
 
 
-def not_connected(session: HTTPConnection | None, status: int = 200) -> Told:
+def not_connected(ended: Ending | None, status: int = 200) -> Told:
     """Return the answer to who has no session, or none any more."""
-    return Told(status, NOT_CONNECTED, session.ended if session is not None else None)
+    return Told(status, NOT_CONNECTED, ended)
+
+
+def too_many_requests() -> Told:
+    return Told(429, "Too many requests at once")
 
 
 def refusal(refused: Refused) -> Told:

@@ -26,7 +26,15 @@ REMEMBERED_S = 30.0
 MAX_ENDED = 4096
 """Ended sessions that are remembered."""
 
+MARK = "."
+"""What stands in a cookie between the id of a hub and what nobody can guess."""
+
 Frame = bytes | str
+
+
+def hub_of(cookie: str) -> str:
+    """Return the id of the hub of a cluster that gave a cookie; empty where it names none."""
+    return cookie.partition(MARK)[0] if MARK in cookie else ""
 
 
 class Ending(NamedTuple):
@@ -68,10 +76,10 @@ class Queue:
         self.frames.append(frame)
         self.size += len(frame)
 
-    def take(self, now: float) -> list[Frame]:
+    def take(self, now: float, most_bytes: int) -> list[Frame]:
         taken: list[Frame] = []
         size = 0
-        while self.frames and (not taken or size + len(self.frames[0]) <= MAX_TAKEN_BYTES):
+        while self.frames and (not taken or size + len(self.frames[0]) <= most_bytes):
             size += len(self.frames[0])
             taken.append(self.frames.popleft())
         self.size -= size
@@ -90,10 +98,13 @@ class Queue:
 class HTTPSession:
     """One session."""
 
-    def __init__(self, key: str, remote: str, bounds: Bounds, now: float) -> None:
+    def __init__(self, key: str, remote: str, bounds: Bounds, now: float, hub: str = "") -> None:
+        """`hub` is the id that this hub has in its cluster; empty where it is alone."""
         self.key = key
         self.remote = remote
-        self.cookie = token_urlsafe(32)
+        self.cookie = f"{hub}{MARK}{token_urlsafe(32)}" if hub else token_urlsafe(32)
+        self.since_ms = 0
+        """When it began, by the clock that all hubs of a cluster share."""
         self.bounds = bounds
         self.asked_at = now
         """When its client last asked for anything."""
@@ -141,9 +152,9 @@ class HTTPSession:
         """Tell whether anything waits in a queue."""
         return bool(self._queues[queue].frames)
 
-    def take(self, queue: str, now: float) -> list[Frame]:
+    def take(self, queue: str, now: float, most_bytes: int = MAX_TAKEN_BYTES) -> list[Frame]:
         """Return what waits in a queue, from its beginning, as much as an answer holds."""
-        taken = self._queues[queue].take(now)
+        taken = self._queues[queue].take(now, most_bytes)
         self.is_greeted = self.is_greeted or (queue == TEXT and bool(taken))
         return taken
 

@@ -40,7 +40,7 @@ async def test_a_hub_that_starts_first_leaves_the_port_and_then_uses_the_bus() -
     await eventually(lambda: not agent.available)
     assert not agent.emit(ask("what time is it")), "the built-in assistant stays silent"
     async with echo_bus(port):
-        await eventually(lambda: agent.available, patience_s=1.0)
+        await eventually(lambda: agent.available)
     await agent.stop()
 
 

@@ -22,7 +22,7 @@ from hivemind_core.binary.sender import Sender
 from hivemind_core.clients import Client
 from hivemind_core.peers import Peer, Registry
 
-WAIT_S = 10
+WAIT_S = 60.0
 
 
 class Hub:

@@ -12,7 +12,7 @@ import pytest
 from helpers.sound import need_engine, sound
 from hivemind_core.binary.espeak import Engine, Espeak, SpeechFailed, Unspeakable
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 @pytest.fixture

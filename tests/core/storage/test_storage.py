@@ -1,4 +1,4 @@
-"""What every store does. A new kind of store joins by a line in `STORES`."""
+"""What every store does. A new kind of store joins by a line in `STORES` of helpers/stores.py."""
 
 from __future__ import annotations
 
@@ -9,26 +9,15 @@ from typing import Any, cast
 
 import pytest
 
+from helpers.redis_server import RedisServer
+from helpers.stores import STORES, Options, StoreKind
 from hivemind_core.clients import REVOKED, Client, tombstone
 from hivemind_core.database import ClientDatabase
 from hivemind_core.storage import DuplicateKey, StorageError, Store
-from hivemind_core.storage.json import JSONStore, read_json
-from hivemind_core.storage.sqlite import SQLiteStore, read_sqlite
 
 PROCESSES = 8
 EACH = 5
 JOIN_S = 60
-
-STORES: dict[str, Callable[[Path], Store]] = {
-    "sqlite": lambda folder: SQLiteStore(folder / "clients.db"),
-    "json": lambda folder: JSONStore(folder / "clients.json"),
-}
-"""Kind -> how a process opens the store that lives in a folder."""
-READERS: dict[str, Callable[[Path], list[Client]]] = {
-    "sqlite": lambda folder: read_sqlite(folder / "clients.db"),
-    "json": lambda folder: read_json(folder / "clients.json"),
-}
-"""Kind -> how the rows of such a store are read without touching it."""
 
 KITCHEN = Client(
     0,
@@ -50,28 +39,36 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def opened(kind: str, tmp_path: Path) -> Iterator[Callable[[], Store]]:
+def options(kind: str, request: pytest.FixtureRequest) -> Options:
+    """How to reach the Redis of a test; nothing for the kinds that are files."""
+    if kind != "redis":
+        return {}
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return server.options()
+
+
+@pytest.fixture
+def stores(kind: str) -> StoreKind:
+    return STORES[kind]
+
+
+@pytest.fixture
+def opened(stores: StoreKind, tmp_path: Path, options: Options) -> Iterator[Callable[[], Store]]:
     """Open the same store once more, as another process would."""
-    stores: list[Store] = []
+    running: list[Store] = []
 
     def another() -> Store:
-        stores.append(STORES[kind](tmp_path))
-        return stores[-1]
+        running.append(stores.open(tmp_path, options))
+        return running[-1]
 
     yield another
-    for store in stores:
+    for store in running:
         store.close()
 
 
 @pytest.fixture
 def store(opened: Callable[[], Store]) -> Store:
     return opened()
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return what is in the files of a folder, but for the one in which SQLite counts who is reading."""
-    files = (path for path in folder.iterdir() if path.is_file() and path.suffix != ".db-shm")
-    return {path.name: path.read_bytes() for path in files}
 
 
 def setting(**columns: Any) -> Callable[[Client], Mapping[str, Any]]:
@@ -231,7 +228,13 @@ def test_where_one_row_cannot_be_restored_none_is(store: Store, wrong: Client) -
     assert store.load() == []
 
 
-def test_reading_alone_touches_nothing(store: Store, kind: str, tmp_path: Path, opened: Callable[[], Store]) -> None:
+def test_of_a_deleted_client_nothing_is_restored_but_its_id(store: Store) -> None:
+    """The released hub leaves things in the records of clients that it deletes."""
+    store.restore([Client(3, REVOKED, is_admin=True, metadata={"crypto_key": "c"})])
+    assert [(row.client_id, row.is_revoked) for row in store.load()] == [(3, True)]
+
+
+def test_reading_alone_touches_nothing(store: Store, stores: StoreKind, tmp_path: Path, options: Options) -> None:
     store.insert(KITCHEN)
     store.insert(Client(0, "b"))
     store.delete(2)
@@ -239,15 +242,15 @@ def test_reading_alone_touches_nothing(store: Store, kind: str, tmp_path: Path, 
     for closed in (False, True):
         if closed:
             store.close()
-        before = contents(tmp_path)
-        assert READERS[kind](tmp_path) == rows
-        assert contents(tmp_path) == before
+        before = stores.contents(tmp_path, options)
+        assert stores.read(tmp_path, options) == rows
+        assert stores.contents(tmp_path, options) == before
 
 
-def test_reading_alone_what_is_not_there_makes_nothing(kind: str, tmp_path: Path) -> None:
+def test_reading_alone_what_is_not_there_makes_nothing(stores: StoreKind, tmp_path: Path, options: Options) -> None:
     with pytest.raises(StorageError, match="client database"):
-        READERS[kind](tmp_path)
-    assert contents(tmp_path) == {}
+        stores.read(tmp_path, options)
+    assert stores.contents(tmp_path, options) == {}
 
 
 # others
@@ -295,9 +298,9 @@ def test_a_failure_never_looks_like_an_absent_client(store: Store) -> None:
             call()
 
 
-def add_some(kind: str, folder: Path, start: Any, name: str) -> None:
+def add_some(kind: str, folder: Path, options: Options, start: Any, name: str) -> None:
     start.wait(JOIN_S)
-    store = STORES[kind](folder)
+    store = STORES[kind].open(folder, options)
     for number in range(EACH):
         added = store.insert(Client(0, f"{name}-{number}", password=name))
         store.edit(added.client_id, setting(metadata={"by": name}))
@@ -305,19 +308,20 @@ def add_some(kind: str, folder: Path, start: Any, name: str) -> None:
     store.close()
 
 
-def test_processes_that_add_at_once_get_ids_of_their_own_and_lose_nothing(kind: str, tmp_path: Path) -> None:
+def test_processes_that_add_at_once_get_ids_of_their_own_and_lose_nothing(
+    kind: str, tmp_path: Path, options: Options
+) -> None:
     """The released hub numbered rows by counting them: of six added at once, one survived."""
     spawn = multiprocessing.get_context("spawn")
     start = spawn.Barrier(PROCESSES)
-    workers = [
-        spawn.Process(target=add_some, args=(kind, tmp_path, start, f"p{number}")) for number in range(PROCESSES)
-    ]
+    names = [f"p{number}" for number in range(PROCESSES)]
+    workers = [spawn.Process(target=add_some, args=(kind, tmp_path, options, start, name)) for name in names]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(JOIN_S)
     assert [worker.exitcode for worker in workers] == [0] * PROCESSES
-    store = STORES[kind](tmp_path)
+    store = STORES[kind].open(tmp_path, options)
     rows = store.load()
     store.close()
     assert [row.client_id for row in rows] == list(range(1, PROCESSES * EACH + 1))

@@ -1,0 +1,117 @@
+"""A deployment that runs: the containers that a documented command line started, and a satellite beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .containers import ROOT, Clone
+from .engines import Network, settle
+from .processes import Home
+
+BIN = Path(sys.executable).parent
+KEY, PASSWORD = "key-of-the-kitchen", "correct horse battery staple 42"
+OWNER = 1000
+UP_S = 240
+
+
+@dataclass
+class Stack:
+    """A deployment that runs."""
+
+    program: str
+    clone: Clone
+    network: Network
+    up: list[str | Path]
+    """The command line that starts it."""
+    environ: dict[str, str]
+    home: Home
+
+    def compose(self, *more: str) -> subprocess.CompletedProcess[str]:
+        argv = [*self.network.prefix, *self.up, *more]
+        return self.clone.run(argv, timeout_s=UP_S, **self.environ)
+
+    def engine(self, *argv: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+        return self.clone.run([*self.network.prefix, self.program, *argv], timeout_s=timeout_s, **self.environ)
+
+    def inspect(self, container: str) -> dict[str, Any]:
+        (found,) = json.loads(self.engine("inspect", "--type", "container", container).stdout)
+        return dict(found)
+
+    def state(self, container: str) -> dict[str, Any]:
+        return dict(self.inspect(container)["State"])
+
+    def exec(self, container: str, *argv: str) -> str:
+        done = self.engine("exec", container, *argv)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def healthy(self, container: str) -> bool:
+        """Ask the container's own health check, whatever runs it otherwise."""
+        if self.program == "podman":
+            return self.engine("healthcheck", "run", container).returncode == 0
+        return bool(self.state(container)["Health"]["Status"] == "healthy")
+
+    def logs(self, container: str) -> str:
+        done = self.engine("logs", "--tail", "40", container)
+        return done.stdout + done.stderr
+
+    def wait_healthy(self, *containers: str) -> None:
+        for name in containers:
+            settle(lambda name=name: self.healthy(name), UP_S, lambda name=name: f"{name}: {self.logs(name)}")
+
+    def names(self) -> set[str]:
+        return set(self.engine("ps", "--format", "{{.Names}}").stdout.split())
+
+    def clients(self, container: str) -> list[str]:
+        listed = json.loads(self.exec(container, "hivemind-core", "list-clients", "--json"))
+        return [client["name"] for client in listed]
+
+    def by_hand(self, line: str) -> str:
+        """What a person sees who types a line in a terminal."""
+        done = self.clone.run(
+            [*self.network.prefix, "script", "--quiet", "--return", "--command", line, "/dev/null"], **self.environ
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def satellite(self, *argv: str | Path) -> str:
+        """Run a program of ours as a satellite on the machine the containers are on."""
+        done = subprocess.run(
+            [*self.network.prefix, *(str(part) for part in argv)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=self.home.environ(),
+            check=False,
+        )
+        return done.stdout + done.stderr
+
+    def join(self) -> None:
+        """Make a client in hivemind_cli and set a satellite up with what it prints."""
+        made = ["--name", "kitchen", "--access-key", KEY, "--password", PASSWORD]
+        printed = self.exec("hivemind_cli", "hivemind-core", "add-client", *made)
+        (line,) = [line.strip() for line in printed.splitlines() if "set-identity" in line]
+        assert "--host hub.example --port 5678" in line
+        _, *arguments = shlex.split(line.replace("hub.example", "127.0.0.1"))
+        self.satellite(BIN / "hivemind-client", *arguments)
+
+    def ask(self, question: str) -> str:
+        return self.satellite(sys.executable, ROOT / "examples" / "ask.py", *question.split())
+
+
+def make_folders(clone: Clone) -> None:
+    """Run what `.env.example` says, as the owner it names."""
+    for folder in clone.folders():
+        folder.mkdir(parents=True, exist_ok=True)
+    for path in (clone.home, *clone.home.rglob("*")):
+        os.chown(path, OWNER, OWNER)
+    for parent in (clone.home, *clone.home.parents):
+        if not parent.stat().st_mode & 0o001:
+            parent.chmod(parent.stat().st_mode | 0o711)
