@@ -23,9 +23,13 @@ class Acknowledger:
     A hub that denies such a message gets no more of them on this connection.
     """
 
-    def __init__(self, send: Send) -> None:
-        """Send by a function that takes a message's type and its session; it may raise HiveMindException."""
+    def __init__(self, send: Send, is_wanted: Callable[[], bool]) -> None:
+        """Send by a function that takes a message's type and its session; it may raise HiveMindException.
+
+        `is_wanted` tells whether the program still leaves it to the client.
+        """
         self._send = send
+        self._is_wanted = is_wanted
         self._plan = Acknowledgements()
         self._twins = TwinFilter()
         self._wake = asyncio.Event()
@@ -89,6 +93,9 @@ class Acknowledger:
                 if due_at > loop.time():
                     await self._until(due_at)
                 for msg_type, session in self._plan.due(loop.time()):
+                    if not self._is_wanted():
+                        self._plan.forget()
+                        break
                     self._has_sent = True
                     await self._send(msg_type, session)
         except HiveMindException as error:

@@ -137,7 +137,7 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
 
     @cached_property
     def _acknowledger(self) -> Acknowledger:
-        return Acknowledger(self._acknowledge)
+        return Acknowledger(self._acknowledge, lambda: self._acknowledges)
 
     @cached_property
     def _open_questions(self) -> OpenQuestions:

@@ -10,27 +10,35 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import TextIO
+from typing import Any, TextIO
 
 AUTO, PLAIN, JSON, JOURNAL = "auto", "plain", "json", "journal"
 FORMATS = (AUTO, PLAIN, JSON, JOURNAL)
 """`auto` is `journal` where the log goes to the journal, else `plain`."""
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG = 7
+INDENT = "    "
 
 
 class PlainLines(logging.Formatter):
     """Time, level, logger and message. Whatever a stranger brought into a message stays within its line, and steers
-    no terminal; a traceback follows on lines of its own."""
+    no terminal; a traceback follows, indented, so that no line of it can be taken for another entry."""
 
     def __init__(self, pattern: str = "%(asctime)s %(levelname)s %(name)s: %(message)s") -> None:
         super().__init__(pattern)
 
+    def format(self, record: logging.LogRecord) -> str:
+        kept, record.exc_text = record.exc_text, None  # other formatters leave theirs for the next
+        try:
+            return super().format(record)
+        finally:
+            record.exc_text = kept
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        return "".join(
-            char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-            for char in super().formatMessage(record)
-        )
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return "\n".join(f"{INDENT}{printable(line)}" for line in super().formatException(ei).split("\n"))
 
 
 class JournalLines(PlainLines):
@@ -57,7 +65,12 @@ class JSONLines(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry)
+        return json.dumps({key: _text(value) for key, value in entry.items()})
+
+
+def printable(text: str) -> str:
+    """Return a text as one line that steers no terminal: what cannot be printed is written as Python would."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def formatter(wanted: str, stream: TextIO | None, environ: Mapping[str, str] = os.environ) -> logging.Formatter:
@@ -77,6 +90,11 @@ def goes_to_journal(stream: TextIO | None, environ: Mapping[str, str] = os.envir
     except (OSError, ValueError):  # it is no file of the operating system, or closed
         return False
     return (device, inode) == (str(there.st_dev), str(there.st_ino))
+
+
+def _text(text: str) -> str:
+    """Half a surrogate pair, as in the name of a file that is no text, is none to most readers of JSON."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _priority(level: int) -> int:

@@ -18,6 +18,7 @@ from .denials import DENIED, Denial, read_denial
 from .driver import HandshakeTimedOut
 from .exceptions import HiveMindException, NotConnected
 from .identity import NodeIdentity
+from .log_lines import PlainLines
 from .message import HiveMessage, HiveMessageType, Message
 from .options import (
     Mistake,
@@ -99,9 +100,13 @@ def hmclient_cmds(ctx: click.Context, app: str | None, debug: bool) -> None:
     """A satellite of a HiveMind: set it up, test it, talk through it."""
     ctx.obj = _Choice(app)
     logger = logging.getLogger(__package__)
-    logger.addHandler(logging.StreamHandler() if debug else logging.NullHandler())
-    if debug:
-        logger.setLevel(logging.DEBUG)
+    if not debug:
+        logger.addHandler(logging.NullHandler())
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainLines("%(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
 
 
 def _client(link: Target) -> HiveMessageBusClient:

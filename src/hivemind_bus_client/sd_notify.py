@@ -10,18 +10,22 @@ import os
 import socket
 from collections.abc import MutableMapping
 
+from .log_lines import printable
+
 log = logging.getLogger(__name__)
 
 SOCKET, WATCHDOG_USEC, WATCHDOG_PID = "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"
 SEND_WITHIN_S = 0.2
+"""How long is waited for one that is slow to read what it must not miss."""
 USUAL_S, OFTEST_S = 1.0, 0.05
 MAX_STATUS = 300
 """Characters."""
+_MAX_DIGITS = 20
 
 
 class Notifier:
-    """Speaks for this process. Its methods may be called from any thread; they block for a moment at most, and raise
-    nothing."""
+    """Speaks for this process. Its methods may be called from any thread; they raise nothing, and `alive`
+    never waits."""
 
     def __init__(self, address: str = "", watchdog_s: float = 0.0) -> None:
         self._address = _socket_address(address)
@@ -40,7 +44,7 @@ class Notifier:
         """
         address, every, for_process = (environ.pop(name, "") for name in (SOCKET, WATCHDOG_USEC, WATCHDOG_PID))
         is_for_us = for_process in ("", str(os.getpid()))
-        return cls(address, int(every) / 1e6 if every.isdecimal() and is_for_us else 0.0)
+        return cls(address, int(every) / 1e6 if every.isdecimal() and len(every) <= _MAX_DIGITS and is_for_us else 0.0)
 
     @property
     def is_heard(self) -> bool:
@@ -53,7 +57,7 @@ class Notifier:
 
     def alive(self, status: str = "") -> None:
         """Say that this process still gets on with its work; to be called every `every_s` seconds."""
-        self._send([*self._watchdog_line(), *self._status_line(status)])
+        self._send([*self._watchdog_line(), *self._status_line(status)], within_s=0.0)
 
     def stopping(self, status: str = "") -> None:
         """Say that this process is about to end."""
@@ -63,23 +67,23 @@ class Notifier:
         return ["WATCHDOG=1"] if self._watchdog else []
 
     def _status_line(self, status: str) -> list[str]:
-        line = " ".join(status.split())[:MAX_STATUS]
+        line = printable(" ".join(status.split()))[:MAX_STATUS]
         if not line or line == self._status:
             return []
         self._status = line
         return [f"STATUS={line}"]
 
-    def _send(self, lines: list[str]) -> None:
+    def _send(self, lines: list[str], within_s: float = SEND_WITHIN_S) -> None:
         if not self._address or not lines:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-                sock.settimeout(SEND_WITHIN_S)
+                sock.settimeout(within_s)
                 sock.sendto("\n".join(lines).encode("utf-8", "replace"), self._address)
         except OSError as error:
             if not self._failed:
                 log.warning("the service manager does not hear this process: %s", error)
-            self._failed = True
+            self._failed, self._status = True, ""  # it is to be told again
 
 
 def _socket_address(text: str) -> str:

@@ -14,7 +14,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
-from hivemind_bus_client.log_lines import AUTO, formatter
+from hivemind_bus_client.log_lines import AUTO, PlainLines, formatter
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 STDOUT = "stdout"
@@ -63,7 +63,7 @@ def _also_on_stderr(link: logging.Logger) -> None:
     """Let whoever started this see what is the matter with the hub, without looking for the log."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.WARNING)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(PlainLines("%(message)s"))
     link.addHandler(handler)
 
 

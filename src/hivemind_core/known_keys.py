@@ -79,7 +79,7 @@ _HTTP = ("network_protocol", "hivemind-http-plugin")
 _NOT_SERVED = (
     (("network_protocol", "hivemind-mqtt-plugin"), "this hub does not serve this transport"),
     *(
-        ((*_HTTP, key), "sessions over HTTP are kept in memory")
+        ((*_HTTP, key), "each hub keeps its sessions; those of one `cluster` pass requests on to the one that has it")
         for key in ("session_backend", "session_redis_url", "redis_url", "session_prefix")
     ),
     ((*_HTTP, "replica_id"), "the hub names itself anew at each start"),

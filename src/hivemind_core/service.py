@@ -32,6 +32,7 @@ from .supervision import Supervision
 from .surroundings import Parent
 from .transports import BindError, Transport
 from .transports.http import HTTPTransport
+from .transports.http_elsewhere import Elsewhere
 from .transports.websocket import WebSocketTransport
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def build(config: Config) -> Service:
     mailbox = open_mailbox(config.rendezvous, identity.node_id)
     policies = build_policies(config.policy_chain)
     hub = Hub(config, identity, db, agent, policies, parent=parent, mailbox=mailbox, binary=binary, company=cluster)
-    return Service(hub, _transports(hub, config), cluster)
+    return Service(hub, _transports(hub, config, cluster), cluster)
 
 
 def _company(config: Config, identity: HubIdentity, agent: Agent) -> tuple[Cluster | None, Parent | None]:
@@ -167,10 +168,19 @@ def _company(config: Config, identity: HubIdentity, agent: Agent) -> tuple[Clust
     return cluster, joining.shared(cluster, above)
 
 
-def _transports(hub: Hub, config: Config) -> list[Transport]:
+def _transports(hub: Hub, config: Config, cluster: Cluster | None) -> list[Transport]:
     """Return the transports that server.json names; the one that satellites are told of is the first."""
     found: list[Transport] = [WebSocketTransport(hub, config.websocket)] if config.serves_websocket else []
-    return found if config.http is None else [*found, HTTPTransport(hub, config.http)]
+    return found if config.http is None else [*found, HTTPTransport(hub, config.http, _elsewhere(cluster))]
+
+
+def _elsewhere(cluster: Cluster | None) -> Elsewhere | None:
+    """Return what the HTTP transport needs of the other hubs."""
+    if cluster is None:
+        return None
+    from .cluster.steering import Steering
+
+    return Steering(cluster)
 
 
 def _listeners(config: Config) -> list[Listener]:

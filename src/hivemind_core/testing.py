@@ -281,9 +281,10 @@ class MemoryHive:
         agent: RecordingAgent | None = None,
         company: Company | None = None,
         database: Path | None = None,
+        derive: Callable[[str, str], bytes] = quick_psk,
     ) -> None:
         """Make a hub. `identity` gives it keys and a site, `parent` a hub above it, `company` others beside it, with
-        which it may share a `database` (a file).
+        which it may share a `database` (a file). `derive` makes keys of passwords.
         """
         self._folder = tempfile.TemporaryDirectory(prefix="memory-hive-")
         self.clock = clock or FakeClock()
@@ -299,7 +300,7 @@ class MemoryHive:
             policies,
             workers=InlineWorkers(),
             clocks=Clocks(self.clock, self.clock),
-            derive=quick_psk,
+            derive=derive,
             parent=parent,
             company=company,
         )

@@ -22,9 +22,9 @@ def record(message: str, level: int = logging.WARNING, **extra: object) -> loggi
     return made
 
 
-def failed(message: str) -> logging.LogRecord:
+def failed(message: str, why: str = "no\nsuch thing") -> logging.LogRecord:
     try:
-        raise ValueError("no\nsuch thing")
+        raise ValueError(why)
     except ValueError:
         made = record(message, logging.ERROR)
         made.exc_info = sys.exc_info()
@@ -35,7 +35,7 @@ def test_plain() -> None:
     line = PlainLines().format(record("hello"))
     assert line.startswith("2023-11-1")
     assert line.endswith(" WARNING hive.mind: hello")
-    assert PlainLines().format(failed("hello")).splitlines()[1] == "Traceback (most recent call last):"
+    assert PlainLines().format(failed("hello")).splitlines()[1] == "    Traceback (most recent call last):"
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -55,7 +55,7 @@ def test_the_journal_gets_a_priority(level: int, priority: int) -> None:
 
 def test_every_line_of_a_traceback_has_the_priority() -> None:
     lines = JournalLines().format(failed("hello")).split("\n")
-    assert lines[:2] == ["<3>hive.mind: hello", "<3>Traceback (most recent call last):"]
+    assert lines[:2] == ["<3>hive.mind: hello", "<3>    Traceback (most recent call last):"]
     assert all(line.startswith("<3>") for line in lines)
     assert len(lines) > 4
 
@@ -74,6 +74,32 @@ def test_json_has_the_traceback() -> None:
     line = JSONLines().format(failed("hello"))
     assert "\n" not in line
     assert json.loads(line)["exception"].endswith("ValueError: no\nsuch thing")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_nor_does_what_an_error_says(name: str) -> None:
+    text = formatter(name, None).format(
+        failed("hello", f"{HOSTILE}\r\0\n2026-01-01 00:00:00,000 INFO hive: all is well")
+    )
+    first, *rest = text.split("\n")
+    assert all(line.isprintable() for line in (first, *rest))
+    assert all(line.startswith(("    ", "<3>    ")) for line in rest)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_another_handler_made_of_it_does_not_count(name: str) -> None:
+    made = failed("hello", HOSTILE)
+    logging.Formatter().format(made)
+    before = made.exc_text
+    assert "\x1b" not in formatter(name, None).format(made)
+    assert made.exc_text == before
+
+
+def test_json_of_what_is_no_text() -> None:
+    line = JSONLines().format(failed("a name: \udcff", "half a \ud800"))
+    entry = json.loads(line)
+    assert entry["message"] == "a name: \\udcff"
+    assert entry["exception"].endswith("half a \\ud800")
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -11,6 +11,7 @@ import pytest
 
 from helpers.http_link_hub import HttpLinkHub
 from helpers.link_hub import NODE_ID, LinkHub, Peer, derive, eventually
+from helpers.processes import PATIENCE_S, wait_until
 from hivemind_bus_client.async_client import AsyncHiveMessageBusClient
 from hivemind_bus_client.client import BinaryDataCallbacks, HiveMessageBusClient
 from hivemind_bus_client.delivery import takes_speech
@@ -215,9 +216,9 @@ class Satellite:
 
     async def call(self, method: Any, *args: Any) -> None:
         if self.kind == "asyncio":
-            await asyncio.wait_for(method(*args), 20)
+            await asyncio.wait_for(method(*args), 60)
         else:
-            await asyncio.wait_for(asyncio.to_thread(method, *args), 20)
+            await asyncio.wait_for(asyncio.to_thread(method, *args), 60)
 
     async def emit(self, msg_type: str) -> None:
         await self.call(self.client.emit, Message(msg_type))
@@ -291,10 +292,11 @@ async def test_a_handler_that_speaks_by_itself_is_waited_for(hub: LinkHub, satel
     await satellite.connect()
 
     async def play(_: Any) -> None:
-        await asyncio.to_thread(done.wait, 10)
+        await asyncio.to_thread(done.wait, 60)
 
     satellite.client.on_mycroft("speak", play)
     await satellite.say()
+    await eventually(lambda: acknowledged(hub))
     await asyncio.sleep(SHORTEST_S * 2)
     assert [kind for kind, _ in acknowledged(hub)] == [STARTED]
     done.set()
@@ -308,6 +310,7 @@ async def test_a_hub_that_takes_none_is_asked_once_and_nobody_hears_of_it(hub: L
     satellite.client.on_mycroft("hive.policy.denied", heard.append)
     for _ in range(3):
         await satellite.say()
+        await eventually(lambda: acknowledged(hub))
         await asyncio.sleep(SHORTEST_S * 2)
     assert [kind for kind, _ in acknowledged(hub)] == [STARTED]
     assert heard == []
@@ -337,9 +340,25 @@ async def test_a_program_that_says_so_itself_is_not_interrupted(hub: LinkHub, sa
     await quiet(hub)
 
 
+async def test_nor_is_one_that_says_so_for_the_first_time_while_it_plays(hub: LinkHub, satellite: Satellite) -> None:
+    await satellite.connect()
+    said = threading.Event()
+
+    async def play(_: Any) -> None:
+        await satellite.emit(STARTED)
+        said.set()
+
+    satellite.client.on_mycroft("speak", play)
+    await satellite.say()
+    await eventually(said.is_set)
+    await asyncio.sleep(SHORTEST_S * 2)
+    assert {kind for kind, _ in acknowledged(hub)} == {STARTED}, "the end is the program's to tell"
+
+
 async def test_the_newer_names_count_too(hub: LinkHub, satellite: Satellite) -> None:
     await satellite.connect()
     await satellite.emit("ovos.audio.output.started")
+    await eventually(lambda: hub.received)
     hub.received.clear()
     await satellite.say()
     await quiet(hub)
@@ -376,11 +395,18 @@ async def test_it_can_be_turned_off(hub: LinkHub, satellite: Satellite) -> None:
 async def test_a_connection_that_ends_meanwhile_ends_it(
     hub: LinkHub, satellite: Satellite, caplog: pytest.LogCaptureFixture
 ) -> None:
+    done = threading.Event()
     await satellite.connect()
+
+    async def play(_: Any) -> None:
+        await asyncio.to_thread(done.wait, 60)
+
+    satellite.client.on_mycroft("speak", play)
     await satellite.say()
     await eventually(lambda: acknowledged(hub))
     hub.peers[0].abort()
     await eventually(lambda: hub.connections == 2 and satellite.client.connected_event.is_set())
+    done.set()
     await asyncio.sleep(SHORTEST_S * 2)
     assert [kind for kind, _ in acknowledged(hub)] == [STARTED]
     assert not [record for record in caplog.records if record.exc_info]
@@ -391,5 +417,9 @@ def nothing_left_behind() -> Iterator[None]:
     """Every client ends its own threads."""
     before = set(threading.enumerate())
     yield
-    left = {thread.name for thread in set(threading.enumerate()) - before}
-    assert not {name for name in left if name.startswith("hivemind")}
+
+    def left() -> list[str]:
+        named = {thread.name for thread in set(threading.enumerate()) - before}
+        return [name for name in named if name.startswith("hivemind")]
+
+    wait_until(lambda: not left(), PATIENCE_S, f"the end of {left()}")

@@ -74,6 +74,8 @@ def test_a_watchdog_hears_each_time(manager: ServiceManager) -> None:
         ("0", "", 1.0),
         ("-1", "", 1.0),
         ("soon", "", 1.0),
+        ("9" * 400, "", 1.0),
+        ("9" * 5000, "", 1.0),
     ],
 )
 def test_how_often_it_has_to_speak(usec: str, pid: str, every_s: float) -> None:
@@ -105,13 +107,26 @@ def test_one_that_is_gone_is_mentioned_once(tmp_path: Path, caplog: pytest.LogCa
     assert "the service manager does not hear this process" in record.message
 
 
-def test_one_that_does_not_read_holds_nobody_up(manager: ServiceManager) -> None:
+def test_one_that_does_not_read_holds_nobody_up(manager: ServiceManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
     notifier = Notifier(manager.address, 1.0)
+    settimeout = socket.socket.settimeout
+    monkeypatch.setattr(socket.socket, "settimeout", lambda sock, s: (waits.append(s), settimeout(sock, s)))
     for number in range(2000):
-        notifier._send([f"STATUS={number}"])
+        notifier.alive(str(number))
         if notifier._failed:
             break
     assert notifier._failed
+    assert set(waits) == {0.0}
+    while not manager.heard_nothing():
+        manager.heard()
+    notifier.alive(str(number))
+    assert manager.heard() == ["WATCHDOG=1", f"STATUS={number}"], "it did not hear of that"
+
+
+def test_a_status_steers_no_terminal(manager: ServiceManager) -> None:
+    Notifier(manager.address).ready("the hub says \x1b[31mred\a")
+    assert manager.heard()[1] == r"STATUS=the hub says \x1b[31mred\x07"
 
 
 def test_a_status_is_one_short_line(manager: ServiceManager) -> None:

@@ -91,8 +91,8 @@ def test_reports_of_failures_keep_their_lines(tmp_path: Path) -> None:
     except ValueError:
         logging.getLogger("hivemind_chatroom").exception("it failed")
     lines = (tmp_path / FILE_NAME).read_text().splitlines()
-    assert lines[1] == "Traceback (most recent call last):"
-    assert lines[-1] == "ValueError: broken"
+    assert lines[1] == "    Traceback (most recent call last):"
+    assert lines[-1] == "    ValueError: broken"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

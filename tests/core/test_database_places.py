@@ -67,9 +67,14 @@ def test_where_making_it_fails_nothing_is_made(module: str, redis_server: RedisS
 
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     place = FilePlace(tmp_path / "clients.db", FILES[SQLITE])
-    with pytest.raises(StorageError, match="meanwhile"), place.made() as made:
-        made.open().close()
-        place.path.write_text("somebody's")
+
+    def make() -> None:
+        with place.made() as made:
+            made.open().close()
+            place.path.write_text("somebody's")
+
+    with pytest.raises(StorageError, match="meanwhile"):
+        make()
     assert place.path.read_text() == "somebody's"
 
 

@@ -175,6 +175,14 @@ def test_the_chatroom_is_another_service(own_home: Path, bin_folder: Path) -> No
     assert system.splitlines() == [f"Wrote {own_home}/{CHATROOM}", f"Wrote {own_home}/hivemind-chatroom.conf"]
 
 
+def test_no_service_for_a_chatroom_that_is_not_there(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hivemind_core.chatroom_process.NEEDED", ("no_such_package",))
+    assert hub_command("install-service", "--chatroom").error == (
+        "The chatroom is not installed. Run: pip install 'hivemind-mesh[chatroom]'"
+    )
+    assert [*own_home.rglob("*.service")] == []
+
+
 def test_without_its_command_it_is_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     assert f"ExecStart={tmp_path}/python -m hivemind_core listen\n" in said("install-service", "--print")

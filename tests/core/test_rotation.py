@@ -15,8 +15,8 @@ from hivemind_bus_client import legacy_crypto
 from hivemind_bus_client.link import KeyNeeded, Opened
 from hivemind_core import grace
 from hivemind_core.clients import Client
-from hivemind_core.config import Config
-from hivemind_core.database import ClientDatabase
+from hivemind_core.config import SQLITE_MODULE, Config, default_path
+from hivemind_core.database import JSON_MODULE, ClientDatabase
 from hivemind_core.grace import grace_of
 from hivemind_core.storage.sqlite import SQLiteStore
 from hivemind_core.testing import MemoryHive, MemorySatellite, quick_psk
@@ -42,8 +42,10 @@ def today(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hivemind_core.rotation.time.time", lambda: NOW + 0.7)
 
 
-@pytest.fixture
-def kitchen(today: None) -> Client:
+@pytest.fixture(params=[SQLITE_MODULE, JSON_MODULE])
+def kitchen(today: None, request: pytest.FixtureRequest) -> Client:
+    default_path().parent.mkdir(parents=True)
+    default_path().write_text(json.dumps({"database": {"module": request.param}}))
     return add("key", name="kitchen", password=OLD, metadata={"noise_psk": HEX, "noise_psk_for": HEX, "role": "guest"})
 
 

@@ -11,15 +11,19 @@ from typing import Any
 import pytest
 
 from helpers.link_hub import eventually
-from helpers.live_hub import LiveHub
+from helpers.live_hub import HOST, LiveHub
 from helpers.pair import KEY, OURS, PASSWORD, Pair, talk
 from helpers.processes import Children, wait_until
+from hivemind_bus_client.http_client import HiveMindHTTPClient
+from hivemind_bus_client.identity import NodeIdentity
 from hivemind_bus_client.link import Opened
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_bus_client.refusals import REFUSALS, HiveMindRefused
+from hivemind_core.config import HTTPConfig
 from hivemind_core.greeting import secrets_in
 from hivemind_core.hub import Clocks
 from hivemind_core.peers import Peer
+from hivemind_core.transports.http import HTTPTransport
 
 NEW = "cobalt meadow engine harvest 17"
 KK, XX = "KKpsk0", "XXpsk2"
@@ -207,6 +211,19 @@ async def test_two_devices_below_v3_are_in_with_either_password_until_the_end(st
     await eventually(lambda: street.hub.agent.utterances, SOON_S)
     await old.close()
     await new.close()
+
+
+@pytest.mark.parametrize(("password", "attempts"), [(NEW, 1), (PASSWORD, 2)])
+async def test_over_http_a_device_without_pins_comes_in_too(street: Street, password: str, attempts: int) -> None:
+    transport = HTTPTransport(street.hub.hub, HTTPConfig(HOST, 0))
+    await transport.start()
+    await street.rotate("--password", NEW)
+    identity = NodeIdentity(street.hub.home.path / "device" / "_identity.json")
+    client = HiveMindHTTPClient(KEY, password=password, host=transport.address, identity=identity)
+    await asyncio.wait_for(asyncio.to_thread(client.connect), SOON_S)
+    assert (street.attempts, street.came_in) == (attempts, [(XX, password == PASSWORD)])
+    await asyncio.to_thread(client.close)
+    await transport.stop()
 
 
 def test_a_satellite_that_is_in_stays_and_comes_back(children: Children) -> None:

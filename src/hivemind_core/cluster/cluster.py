@@ -155,6 +155,10 @@ class Cluster:
         """Return the id of the other hub that has a satellite; empty where none has."""
         return self._presence.where(peer_id)
 
+    def time_ms(self) -> int:
+        """Return the time by the clock that all hubs share, that of Redis (Unix milliseconds)."""
+        return self._wire.time_ms()
+
     # the clock
 
     async def _beat_always(self) -> None:

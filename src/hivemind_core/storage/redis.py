@@ -15,7 +15,7 @@ from ..clients import REVOKED, Client, numbered
 from . import Change, DuplicateKey, StorageError
 from .checks import check_columns, check_same
 from .records import SCHEMA_VERSION, Record, client_of, put, record_of, upgraded
-from .redis_connection import RedisConnection
+from .redis_connection import PATIENT_S, RedisConnection
 from .redis_keys import BEING_MADE, Commit, Keys, buried, decoded, encoded, ids, number, read_client, records_of
 from .redis_settings import RedisSettings
 
@@ -127,12 +127,15 @@ class RedisStore:
             raise OSError("other processes write to it all the time")
 
     def _commit(self, commit: Commit, stored: dict[int, str] | None = None) -> bool:
-        changes = self._redis.commit(commit)
+        return self._done(self._redis.commit(commit), stored or {})
+
+    def _done(self, changes: int | None, stored: dict[int, str]) -> bool:
+        """Note what a commit has written, unless it has written nothing."""
         if changes is None:
             return False
         self._changes += 1
         self._note_changes(changes)
-        self._stored.update((client_id, text.encode()) for client_id, text in (stored or {}).items())
+        self._stored.update((client_id, text.encode()) for client_id, text in stored.items())
         return True
 
     def _write_one(self, client_id: int, change: Callable[[Record], Record | None]) -> Record | None:
@@ -186,9 +189,9 @@ class RedisStore:
         rows = list(clients)
         records = records_of(rows)
         texts = {record["client_id"]: encoded(record) for record in records}
-        with self._redis.errors("write"):
-            numbers = self._redis.texts([self._keys.count, self._keys.last_id, self._keys.changes])
-            if _all_stored(self._redis, self._keys):
+        with self._redis.errors("write"), closing(RedisConnection(self.settings, PATIENT_S)) as patient:
+            numbers = patient.texts([self._keys.count, self._keys.last_id, self._keys.changes])
+            if _all_stored(patient, self._keys):
                 raise StorageError(f"The client database {self.settings} is not empty.")
             back = (read_client(client_id, text.encode()) for client_id, text in texts.items())
             check_same(rows, [row for row in back if row is not None], self.settings)
@@ -200,7 +203,7 @@ class RedisStore:
                 commit.add(record)
             last = max(*map(number, numbers[:2]), *texts, 0)
             commit.number(last, last)
-            if not self._commit(commit, texts):
+            if not self._done(patient.commit(commit), texts):
                 raise StorageError(f"Somebody has written to the client database {self.settings} meanwhile.")
 
     def edit(self, client_id: int, change: Change) -> Client | None:

@@ -24,6 +24,8 @@ from .redis_settings import RedisSettings, RedisTLS
 
 TIMEOUT_S = 2.0
 """Of connecting, and of each answer; the database's one thread waits meanwhile."""
+PATIENT_S = 120.0
+"""Of the answer to a command that a person waits for, and that may have much to write."""
 KEYS_AT_ONCE = 1000
 SCRIPT = (files(__package__) / "schema" / "commit.lua").read_text("utf-8")
 
@@ -36,10 +38,10 @@ CURES: tuple[tuple[type[Exception] | str, str], ...] = (
     (wrong.ReadOnlyError, "This is a replica; name its primary in server.json."),
     (wrong.OutOfMemoryError, "Raise `maxmemory` of Redis, and keep its policy at `noeviction`."),
     (wrong.MovedError, "This is a Redis Cluster; set `cluster_nodes` and `cluster_hash_tag` in server.json."),
-    (wrong.ClusterCrossSlotError, "This is a Redis Cluster; set `cluster_nodes` and `cluster_hash_tag`."),
+    ("same slot", "This is a Redis Cluster; set `cluster_nodes` and `cluster_hash_tag` in server.json."),
     (wrong.ClusterDownError, "Parts of the Redis Cluster are missing; start its nodes."),
-    ("SSL", "Check `use_ssl` and the `ssl_` keys in server.json."),
-    ("certificate", "Check `use_ssl` and the `ssl_` keys in server.json."),
+    ("SSL:", "Check `use_ssl` and the `ssl_` keys in server.json."),
+    ("_ssl.c", "Check `use_ssl` and the `ssl_` keys in server.json."),
     ("password", "Set `username` and `password` in server.json to what Redis expects."),
     ("Cluster mode is not enabled", "This is no Redis Cluster; name it by `host` and `port`, not by `cluster_nodes`."),
     (wrong.TimeoutError, _NO_ANSWER),
@@ -53,15 +55,15 @@ _LEAK = ", with args beginning"
 
 
 class RedisConnection:
-    """Its calls block, for `TIMEOUT_S` for each answer at most, and raise StorageError."""
+    """Its calls block, for `timeout_s` for each answer at most, and raise StorageError."""
 
-    def __init__(self, settings: RedisSettings) -> None:
+    def __init__(self, settings: RedisSettings, timeout_s: float = TIMEOUT_S) -> None:
         """Connect. Raises ConfigError for a Redis Cluster without a hash tag, and for files that are not there."""
         self.settings = settings
         self._closed = False
         _check_files(settings.tls)
         with self.errors("open"):
-            self._redis = _connected(settings)
+            self._redis = _connected(settings, timeout_s)
 
     @contextmanager
     def errors(self, doing: str) -> Iterator[None]:
@@ -113,11 +115,11 @@ class RedisConnection:
         self._redis.close()
 
 
-def _connected(settings: RedisSettings) -> redis.Redis | RedisCluster:
+def _connected(settings: RedisSettings, timeout_s: float) -> redis.Redis | RedisCluster:
     options = {
         "username": settings.username,
         "password": settings.password,
-        "socket_timeout": TIMEOUT_S,
+        "socket_timeout": timeout_s,
         "socket_connect_timeout": TIMEOUT_S,
         "socket_keepalive": True,
         "protocol": 2,
@@ -133,9 +135,9 @@ def _connected(settings: RedisSettings) -> redis.Redis | RedisCluster:
         nodes = ((settings.host, settings.port),)
     if settings.hash_tag is None:
         raise ConfigError(
-            f"{settings.host}:{settings.port} is a Redis Cluster, whose keys this hub keeps together by a hash tag: set"
-            " `cluster_hash_tag` of the database in server.json. Clients that a released hub wrote there without one"
-            " are copied by its command `hivemind-redis-migrate-cluster --target-cluster-hash-tag TAG`."
+            f"The client database {settings} is in a Redis Cluster, whose keys this hub keeps together by a hash tag:"
+            " set `cluster_hash_tag` of the database in server.json. Clients that a released hub wrote without one are"
+            " copied by its command `hivemind-redis-migrate-cluster --target-cluster-hash-tag TAG`."
         )
     starts = [ClusterNode(*node) for node in nodes]  # type: ignore[no-untyped-call]
     return RedisCluster(startup_nodes=starts, **options)

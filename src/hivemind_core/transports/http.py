@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from uuid import uuid4
 
 from aiohttp import web
 
@@ -16,19 +15,22 @@ from hivemind_bus_client.refusals import GOING_AWAY, NORMAL, REFUSALS
 from ..admission import parse_token, refused
 from ..config import HTTPConfig
 from ..hub import Hub
+from .http_answers import Answers
 from .http_connection import HTTPConnection
 from .http_elsewhere import Elsewhere, Passing
 from .http_held import Held
 from .http_requests import (
-    SENDING_FAILED,
     CONNECT,
+    CONNECTED,
+    COOKIE,
     DISCONNECT,
+    MAX_REQUESTS,
     SEND,
+    SENDING_FAILED,
     Asked,
     Reply,
     Told,
     fetched,
-    json_response,
     lacks_part,
     not_connected,
     page,
@@ -40,23 +42,16 @@ from .http_requests import (
 from .http_sessions import BINARY, TEXT, Bounds, Ending, HTTPSessions
 from .intake import Intake, IntakeServer
 from .listening import Listening
-from .requests import client_address, health, no_delay, token_of
+from .requests import client_address, health, token_of
 
 log = logging.getLogger(__name__)
 
-COOKIE = "hivemind_http_session"
-REPLICA_COOKIE = "hivemind_http_replica"
-MAX_REQUESTS = 16
-"""Requests of one session that are served at once."""
 FETCH_COSTS_S = 0.0003
 """What a fetch is counted as in its client's share of the loop."""
-ANSWER_WITHIN_S = 30.0
-"""How long a client may take to read an answer."""
 SWEEP_S = 1.0
 LEFT_BEHIND_S = 30.0
 """A session that was silent for so long ends when the same device has a new one."""
 STOP_WITHIN_S = 2.0
-CONNECTED = {"status": "Connected"}
 
 
 @dataclass(frozen=True)
@@ -97,9 +92,8 @@ class HTTPTransport:
         )
         self._clock = hub.clocks.monotonic
         self._sessions: HTTPSessions[HTTPConnection] = HTTPSessions()
-        self._elsewhere = elsewhere
-        self._replica = elsewhere.hub if elsewhere is not None else uuid4().hex
         self._passing = Passing(elsewhere, self._clock) if elsewhere is not None else None
+        self._answers = Answers(self._passing, secure=config.tls is not None)
         self._server: IntakeServer | None = None
         self._listening = Listening(config, "Choose another `port` of `hivemind-http-plugin` in server.json.")
         self._sweeper: asyncio.Task[None] | None = None
@@ -124,9 +118,9 @@ class HTTPTransport:
     # life
 
     async def start(self) -> None:
-        if self._elsewhere is not None and self._passing is not None:
+        if self._passing is not None:
             held = Held(self._sessions, self._serve_passed, self._passing.is_at)
-            await self._elsewhere.start(held.handlers)
+            await self._passing.start(held.handlers)
         # A fetch whose connection is lost must take nothing out of its queue.
         self._server = IntakeServer(self._answer, handler_cancellation=True)
         await self._listening.open(self._server)
@@ -177,15 +171,15 @@ class HTTPTransport:
         intake.asked()
         endpoint = self._endpoints.get(request.path)
         if endpoint is None or request.method != endpoint.method:
-            return self._elsewhere(request, endpoint)
+            return self._besides(request, endpoint)
         remote = client_address(request, self._config.proxies)
         asked = Asked(request.path, remote, request.cookies.get(COOKIE, ""), wait_of(request))
         reply = await self._served(asked, self._take(asked, request, intake))
         if asked.is_open:
             intake.opened()
-        return await self._write(asked, reply, request, intake)
+        return await self._answers.write(asked, reply, request, intake)
 
-    def _elsewhere(self, request: web.BaseRequest, endpoint: Endpoint | None) -> web.Response:
+    def _besides(self, request: web.BaseRequest, endpoint: Endpoint | None) -> web.Response:
         if request.path == "/_healthz":
             response = health(request)
         elif endpoint is None:
@@ -248,7 +242,8 @@ class HTTPTransport:
         """Find the session of a request, wherever it is. Raises Told."""
         self._find_here(asked)
         if asked.session is None and asked.key and self._passing is not None:
-            asked.far = await self._passing.find(asked)
+            with intake.in_doubt():
+                asked.far = await self._passing.find(asked)
         if asked.is_open:
             intake.opened()  # what it sends is bounded by its session from now on
 
@@ -275,48 +270,6 @@ class HTTPTransport:
             self._hub.turn_away(_Stranger(asked.remote), why)
         return Told(500, self._endpoints[asked.path].failure, Ending(why.close_code, why.reason))
 
-    async def _write(self, asked: Asked, reply: Reply, request: web.BaseRequest, intake: Intake) -> web.Response:
-        """Write an answer; what it was to deliver is kept where that does not succeed."""
-        response = json_response(reply)
-        self._label(response, reply)
-        stays = _stays(asked, reply, intake)
-        if not stays:
-            response.force_close()
-        no_delay(request)
-        intake.within(ANSWER_WITHIN_S, "it does not read its answer")
-        try:
-            await response.prepare(request)
-            await response.write_eof()
-        except (ConnectionError, asyncio.CancelledError) as error:
-            self._settle(asked, reply, arrived=False)
-            if isinstance(error, asyncio.CancelledError):
-                raise
-        else:
-            self._settle(asked, reply, arrived=True)
-            intake.in_time()
-            if stays:
-                intake.answered()
-        return response
-
-    def _settle(self, asked: Asked, reply: Reply, *, arrived: bool) -> None:
-        """Let who took the frames of an answer out of their queue know whether they have arrived."""
-        if self._passing is not None and reply.passed is not None and reply.passed.number:
-            self._passing.settle(reply.passed, arrived=arrived)
-        elif asked.session is not None and reply.frames and not arrived:
-            asked.session.put_back(reply.queue, reply.frames)
-
-    def _label(self, response: web.Response, reply: Reply) -> None:
-        """Say whose answer it is; one to who connects sets cookies."""
-        replica = reply.passed.hub if reply.passed is not None else self._replica
-        response.headers["X-HiveMind-HTTP-Replica"] = replica
-        response.headers["X-HiveMind-HTTP-Session-Backend"] = "memory" if self._passing is None else "redis"
-        if reply.body != CONNECTED:
-            return
-        response.set_cookie(REPLICA_COOKIE, replica, httponly=True, samesite="Lax")
-        if reply.cookie:
-            secure = self._config.tls is not None
-            response.set_cookie(COOKIE, reply.cookie, httponly=True, samesite="Strict", secure=secure)
-
     # what there is to ask for
 
     async def _connect(self, asked: Asked) -> Reply:
@@ -333,21 +286,21 @@ class HTTPTransport:
         meanwhile = self._sessions.find(asked.key, asked.cookie, asked.remote)
         if meanwhile is not None and meanwhile.ended is None:
             return Reply(CONNECTED)
-        hub = self._elsewhere.hub if self._elsewhere is not None else ""
-        session = HTTPConnection((asked.key, asked.remote), self._bounds, self._clock, self._ended, hub)
+        session = self._new_session(asked)
         session.max_frame_bytes = found.max_frame_bytes
         self._sessions.add(session, bound=bool(asked.cookie))
         session.begin(self._clock())
         asked.session = session
         session.peer = self._hub.connect(session, found)
-        await self._begun(session)
+        if self._passing is not None and not self._sessions.is_bound(session):
+            await self._passing.begun(session.key, session.remote, session.since_ms)
         return Reply(CONNECTED, cookie=session.cookie)
 
-    async def _begun(self, session: HTTPConnection) -> None:
-        """Let the other hubs know of a session that belongs to an address: its next request may come to any of them."""
-        if self._elsewhere is not None and self._passing is not None and not self._sessions.is_bound(session):
-            session.since_ms = self._elsewhere.time_ms()
-            await self._passing.begun(session.key, session.remote, session.since_ms)
+    def _new_session(self, asked: Asked) -> HTTPConnection:
+        who, passing = (asked.key, asked.remote), self._passing
+        session = HTTPConnection(who, self._bounds, self._clock, self._ended, passing.hub if passing else "")
+        session.since_ms = passing.newest(*who) if passing else 0
+        return session
 
     def _begins_anew(self, asked: Asked, known: HTTPConnection) -> bool:
         """Tell whether a client that connects again knows nothing of its session, which has been greeted.
@@ -424,11 +377,3 @@ class HTTPTransport:
                 continue
             if not conn.requests and now - conn.asked_at >= LEFT_BEHIND_S:
                 conn.close(NORMAL, "connected again")
-
-
-def _stays(asked: Asked, reply: Reply, intake: Intake) -> bool:
-    """Tell whether a TCP connection stays for the next request of a session."""
-    if reply.passed is not None and asked.far is not None:
-        return reply.passed.stands and asked.far.kept.keeps(intake, is_open=asked.far.is_open)
-    session = asked.session
-    return session is not None and session.ended is None and session.kept.keeps(intake, is_open=session.is_open)

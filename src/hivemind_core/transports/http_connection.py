@@ -43,10 +43,11 @@ class Kept:
 class Far:
     """A session that another hub holds, as far as this one has to do with it."""
 
-    __slots__ = ("hub", "is_open", "kept", "requests", "turn")
+    __slots__ = ("hub", "is_open", "kept", "requests", "since_ms", "turn")
 
-    def __init__(self, hub: str, is_open: bool = False) -> None:
+    def __init__(self, hub: str, since_ms: int, is_open: bool = False) -> None:
         self.hub = hub
+        self.since_ms = since_ms
         self.is_open = is_open
         """Its client has proven itself."""
         self.requests = 0
@@ -154,6 +155,8 @@ class HTTPConnection(HTTPSession):
 
     def lose(self) -> None:
         """End, since messages may have been lost; its client has to begin anew."""
+        if self.ended is not None:
+            return
         log.warning("closing %s: nobody knows what it has received by way of another hub", self.remote)
         self.drop()
         self.close(TRY_AGAIN_LATER, "messages may have been lost between hubs")

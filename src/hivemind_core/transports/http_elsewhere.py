@@ -7,7 +7,6 @@ hub that holds the session, as if it had come there.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
@@ -17,7 +16,17 @@ from hivemind_bus_client.refusals import TRY_AGAIN_LATER
 from ..fairness import Ration
 from ..limits import Remembered, neighbourhood
 from .http_connection import Far
-from .http_requests import CONNECT, DISCONNECT, SEND, Asked, Passed, Reply, not_connected, too_many_requests
+from .http_requests import (
+    CONNECT,
+    DISCONNECT,
+    MAX_REQUESTS,
+    SEND,
+    Asked,
+    Passed,
+    Reply,
+    not_connected,
+    too_many_requests,
+)
 from .http_sessions import Ending, hub_of
 
 LOOK, ASK, SETTLE, BEGUN = "look", "ask", "settle", "begun"
@@ -31,8 +40,6 @@ MAX_FAR = 65_536
 LOOKS_PER_S, LOOKS_AT_ONCE = 50.0, 1000
 """How often the others are asked for sessions that this hub does not know, for one address."""
 MAX_ADDRESSES = 4096
-MAX_REQUESTS = 16
-"""Requests of one session that are passed on at once."""
 UNREACHABLE = Ending(TRY_AGAIN_LATER, "the hub of this session cannot be reached")
 
 Body = Mapping[str, Any]
@@ -81,6 +88,21 @@ class Passing:
         self._looks: Remembered[str, Ration] = Remembered(MAX_ADDRESSES)
         self._numbers = itertools.count(1)
 
+    @property
+    def hub(self) -> str:
+        """The id of this hub."""
+        return self._elsewhere.hub
+
+    def newest(self, key: str, remote: str) -> int:
+        """Return since when a session is there that begins now: it is newer than the last one known of its address."""
+        known = self._far.get((key, "", remote))
+        now_ms = self._elsewhere.time_ms()
+        return now_ms if known is None else max(now_ms, known.since_ms + 1)
+
+    async def start(self, handlers: Mapping[str, Handler]) -> None:
+        """Answer what the others ask, and learn which of them are there."""
+        await self._elsewhere.start(handlers)
+
     async def find(self, asked: Asked) -> Far | None:
         """Return the session of a request that this hub does not hold; None where no hub does. Raises Told.
 
@@ -96,24 +118,27 @@ class Passing:
         if known is not None and known.hub in others:
             return known
         if hub and hub not in others:
-            return _unreachable(asked)
+            _refuse_unreachable(asked)
+            return None
         return await self._look(asked, [hub] if hub else others)
 
     async def _look(self, asked: Asked, hubs: list[str]) -> Far | None:
         """Ask other hubs for a session; the newest is the one, if several have it."""
         if not self._may_look(asked.remote):
-            return _unreachable(asked)
+            _refuse_unreachable(asked)
+            return None
         key, cookie, remote = _whose(asked)
         body = {"key": key, "cookie": cookie, "remote": remote}
         found = await self._elsewhere.ask_all(hubs, LOOK, body, LOOK_WITHIN_S)
         held = [(told["since"], hub) for hub, told in found.items() if told["held"]]
         if held:
-            _, hub = max(held)
-            far = Far(hub, found[hub]["open"])
+            since_ms, hub = max(held)
+            far = Far(hub, since_ms, found[hub]["open"])
             self._far.put((key, cookie, remote), far)
             return far
-        is_sure = self._elsewhere.available and len(found) == len(hubs)
-        return None if is_sure else _unreachable(asked)
+        if len(found) < len(hubs) or not self._elsewhere.available:
+            _refuse_unreachable(asked)
+        return None
 
     def _may_look(self, remote: str) -> bool:
         address, now = neighbourhood(remote), self._clock()
@@ -126,7 +151,8 @@ class Passing:
         while asked.far is not None:
             answer = await self._ask(asked, asked.far)
             if answer is None:
-                asked.far = _unreachable(asked)
+                _refuse_unreachable(asked)
+                return None
             elif answer["held"]:
                 return _reply(asked.far, answer)
             else:
@@ -164,17 +190,17 @@ class Passing:
         body = {"key": key, "remote": remote, "since": since_ms, "hub": self._elsewhere.hub}
         await self._elsewhere.ask_all(self._elsewhere.others(), BEGUN, body, BEGUN_WITHIN_S)
 
-    def is_at(self, hub: str, key: str, remote: str) -> None:
+    def is_at(self, hub: str, key: str, remote: str, since_ms: int) -> None:
         """Note that another hub has begun the session of an address."""
-        self._far.put((key, "", remote), Far(hub))
+        self._far.put((key, "", remote), Far(hub, since_ms))
 
 
 def _whose(asked: Asked) -> Whose:
     return asked.key, asked.cookie, "" if asked.cookie else asked.remote
 
 
-def _unreachable(asked: Asked) -> None:
-    """Let who connects or disconnects be served here. Raises Told to all others, who have to connect again."""
+def _refuse_unreachable(asked: Asked) -> None:
+    """Have a client connect again. Raises Told, unless it connects or disconnects: that is served here."""
     if asked.path not in (CONNECT, DISCONNECT):
         raise not_connected(UNREACHABLE, 409 if asked.path == SEND else 200)
 

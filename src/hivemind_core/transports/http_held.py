@@ -16,8 +16,8 @@ from hivemind_bus_client.refusals import NORMAL
 
 from .http_connection import HTTPConnection
 from .http_elsewhere import ASK, BEGUN, LOOK, SETTLE, Body, Handler
-from .http_requests import Asked, Reply, asked_elsewhere
-from .http_sessions import Frame, HTTPSessions
+from .http_requests import Asked, Reply, asked_elsewhere, not_connected
+from .http_sessions import Frame, HTTPSessions, hub_of
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +48,10 @@ class Held:
         self,
         sessions: HTTPSessions[HTTPConnection],
         serve: Callable[[Asked], Awaitable[Reply | None]],
-        is_at: Callable[[str, str, str], None],
+        is_at: Callable[[str, str, str, int], None],
     ) -> None:
-        """`serve` answers a request, or finds no session for it; `is_at` is told a hub, an access key and an address
-        whose session that hub has begun.
+        """`serve` answers a request, or finds no session for it; `is_at` is told which hub has begun the session of an
+        access key and an address, and when (`HTTPSession.since_ms`).
         """
         self._sessions = sessions
         self._serve = serve
@@ -92,7 +92,7 @@ class Held:
             self._keep(number, session, reply)
             if len(reply.frames[0]) > MAX_PASSED_FRAME:
                 self._lose(number)
-                reply = Reply({}, 500)
+                reply = not_connected(session.ended).reply
         return {
             "held": True,
             "status": reply.status,
@@ -128,12 +128,12 @@ class Held:
 
     async def _begun(self, told: Body) -> dict[str, Any]:
         """End the session of an address that has begun another at that hub, unless the one here is the newer."""
-        key, remote, hub = told["key"], told["remote"], told["hub"]
+        key, remote, since_ms, hub = told["key"], told["remote"], told["since"], told["hub"]
         known = self._sessions.find(key, "", remote)
-        if known is not None and (known.since_ms, known.hub) > (told["since"], hub):
+        if known is not None and (known.since_ms, hub_of(known.cookie)) > (since_ms, hub):
             return {}
         if known is not None:
             known.close(NORMAL, "connected again")
             self._sessions.remove(known)
-        self._is_at(hub, key, remote)
+        self._is_at(hub, key, remote, since_ms)
         return {}

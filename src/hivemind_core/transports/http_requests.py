@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -19,6 +19,8 @@ from .http_connection import Far, HTTPConnection
 from .http_sessions import MAX_TAKEN_BYTES, Ending, Frame
 from .intake import Intake
 
+MAX_REQUESTS = 16
+"""Requests of one session that are served, or passed on, at once."""
 MAX_BODY_BYTES = 1024 * 1024
 BODY_WITHIN_S = 30.0
 MAX_FIELDS = 16
@@ -26,6 +28,8 @@ MAX_FIELDS = 16
 MAX_WAIT_S = 60.0
 """How long a fetch may wait for messages."""
 CONNECT, DISCONNECT, SEND = "/connect", "/disconnect", "/send_message"
+COOKIE = "hivemind_http_session"
+CONNECTED = {"status": "Connected"}
 FORM = "application/x-www-form-urlencoded"
 NOT_CONNECTED = "Client is not connected"
 SENDING_FAILED = "Message sending failed"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from aiohttp import web
@@ -55,7 +56,7 @@ class Strangers:
 class Intake(web.RequestHandler):
     """One TCP connection of an `IntakeServer`."""
 
-    __slots__ = ("_bytes", "_deadline", "_is_idle", "_strangers", "is_stranger")
+    __slots__ = ("_bytes", "_deadline", "_in_doubt", "_is_idle", "_strangers", "is_stranger")
 
     def __init__(self, server: IntakeServer, strangers: Strangers) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **_OPTIONS)
@@ -63,6 +64,7 @@ class Intake(web.RequestHandler):
         self._bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._is_idle = False
+        self._in_doubt = False
         self.is_stranger = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -101,6 +103,15 @@ class Intake(web.RequestHandler):
             self.is_stranger = False
             self._strangers.bytes_held -= self._bytes
 
+    @contextmanager
+    def in_doubt(self) -> Iterator[None]:
+        """While it is asked whether it has a session it may send more: aiohttp stops reading before long."""
+        self._in_doubt = True
+        try:
+            yield
+        finally:
+            self._in_doubt = False
+
     def data_received(self, data: bytes) -> None:
         if self.is_stranger and not self._take(len(data)):
             return
@@ -115,7 +126,8 @@ class Intake(web.RequestHandler):
         The limit is looked at before they are added: they may hold the end of a handshake that opens the session.
         """
         crowded = self._strangers.bytes_held > MAX_STRANGERS_BYTES
-        if self._bytes > (HANDSHAKE_BYTES if crowded else MAX_STRANGER_BYTES):
+        too_many = self._bytes > (HANDSHAKE_BYTES if crowded else MAX_STRANGER_BYTES)
+        if too_many and (crowded or not self._in_doubt):
             self.cut(f"{self._bytes} bytes without a session")
             return False
         self._bytes += size

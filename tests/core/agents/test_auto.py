@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.agent_bus import echo_bus, eventually, free_port
+from helpers.agent_bus import echo_bus, eventually
+from helpers.processes import free_port
 from hivemind_bus_client.message import Message
 from hivemind_core.agents.auto import AutoAgent
 from hivemind_core.agents.busclient import BusAddress, BusTuning

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from helpers.agent_bus import echo_bus, eventually, free_port, stopped_bus
+from helpers.agent_bus import echo_bus, eventually, stopped_bus
+from helpers.processes import free_port
 from hivemind_bus_client.message import Message
 from hivemind_core.agents.busclient import Backoff, BusAddress, BusConnection, BusTuning
 from hivemind_core.agents.queues import QueueLimits

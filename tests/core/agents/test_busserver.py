@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from helpers.agent_bus import PATIENCE_S, Socket, bus_client, eventually, free_port, receive, receive_types
+from helpers.agent_bus import PATIENCE_S, Socket, bus_client, eventually, receive, receive_types
+from helpers.processes import free_port
 from hivemind_bus_client.message import Message
 from hivemind_core.agents.busclient import BusAddress, BusTuning
 from hivemind_core.agents.busserver import BusServer

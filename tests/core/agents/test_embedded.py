@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from helpers.agent_bus import bus_client, echo_bus, eventually, free_port, receive, receive_types
+from helpers.agent_bus import bus_client, echo_bus, eventually, receive, receive_types
+from helpers.processes import free_port
 from hivemind_bus_client.message import Message
 from hivemind_core.agents.busclient import BusAddress, BusTuning
 from hivemind_core.agents.embedded import EmbeddedAgent

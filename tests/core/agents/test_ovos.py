@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from helpers.agent_bus import echo_bus, eventually, free_port
+from helpers.agent_bus import echo_bus, eventually
 from helpers.bus_stub import HABITS
+from helpers.processes import free_port
 from hivemind_bus_client.message import HiveMessageType, Message
 from hivemind_core.agents.busclient import BusAddress, BusTuning
 from hivemind_core.agents.ovos import OvosAgent

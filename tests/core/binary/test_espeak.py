@@ -111,8 +111,8 @@ def test_an_engine_that_makes_no_wav_is_told(tmp_path: Path, script: str) -> Non
 
 
 def test_an_engine_that_hangs_is_ended(tmp_path: Path) -> None:
-    engine = Engine(program(tmp_path, f"echo $$ > {tmp_path}/pid; exec sleep 1000"), timeout_s=0.5)
-    with pytest.raises(SpeechFailed, match=r"it took longer than 0\.5 seconds"):
+    engine = Engine(program(tmp_path, f"echo $$ > {tmp_path}/pid; exec sleep 1000"), timeout_s=3.0)
+    with pytest.raises(SpeechFailed, match=r"it took longer than 3 seconds"):
         Espeak(engine).speech("hello", "en")
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
 

@@ -471,5 +471,5 @@ def after_a_while(store: RedisStore) -> list[Client]:
 
 
 def test_a_cluster_without_a_hash_tag_is_refused_with_what_to_do(cluster: RedisServer) -> None:
-    with pytest.raises(ConfigError, match=r"is a Redis Cluster.*`cluster_hash_tag`.*hivemind-redis-migrate-cluster"):
+    with pytest.raises(ConfigError, match=r"is in a Redis Cluster.*`cluster_hash_tag`.*hivemind-redis-migrate-cluster"):
         RedisStore(read_settings(cluster.options()))

@@ -33,6 +33,7 @@ COMMANDS = (
 )
 """What docs/hub.md tells to allow the user of Redis."""
 
+HUB_PAGE = Path(__file__).parents[3] / "docs" / "hub.md"
 Options = dict[str, Any]
 
 
@@ -116,6 +117,10 @@ def test_a_user_of_its_own_needs_the_commands_that_are_documented(server: RedisS
             assert "Let this user of Redis run the commands" in failure(call)
 
 
+def test_the_documented_commands_are_these() -> None:
+    assert f"`~client:* {' '.join(COMMANDS)}`" in HUB_PAGE.read_text("utf-8")
+
+
 @pytest.mark.parametrize("key", ["client:*", "other:*"])
 def test_a_user_that_may_not_ask_whether_it_is_a_cluster_is_let_go_on(server: RedisServer, key: str) -> None:
     server.call("ACL", "SETUSER", "hive", "on", f">{PASSWORD}", f"~{key}", *COMMANDS, "-info")
@@ -124,6 +129,15 @@ def test_a_user_that_may_not_ask_whether_it_is_a_cluster_is_let_go_on(server: Re
         store_at(options).close()
     else:
         assert "Let this user of Redis" in failure(lambda: store_at(options))
+
+
+def test_a_unix_socket(start: Callable[..., RedisServer], tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    start(settings={"unixsocket": path}, password=PASSWORD)
+    with closing(store_at({"unix_socket_path": path, "password": PASSWORD})) as store:
+        assert store.insert(Client(0, "a")).client_id == 1
+    with pytest.raises(StorageError, match=f"in Redis at {path}x: .*See whether Redis runs there"):
+        store_at({"unix_socket_path": f"{path}x"})
 
 
 # TLS

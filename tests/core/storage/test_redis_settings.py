@@ -144,6 +144,7 @@ def test_the_password_is_in_no_text() -> None:
     [
         ({}, "in Redis at 127.0.0.1:6379"),
         ({"host": "::1", "db": 3}, "in Redis at [::1]:6379, database 3"),
+        ({"unix_socket_path": "/run/redis.sock"}, "in Redis at /run/redis.sock"),
     ],
 )
 def test_people_are_told_where_it_is(options: dict[str, Any], text: str) -> None:

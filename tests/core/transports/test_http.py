@@ -28,9 +28,11 @@ from hivemind_core.proxies import TrustedProxies
 from hivemind_core.roles import DEFAULT_ROLE, ROLES
 from hivemind_core.storage.sqlite import SQLiteStore
 from hivemind_core.testing import RecordingAgent, quick_psk
-from hivemind_core.transports import BindError, http, http_connection, http_requests, intake
-from hivemind_core.transports.http import COOKIE, REPLICA_COOKIE, HTTPTransport
+from hivemind_core.transports import BindError, http, http_answers, http_connection, http_requests, intake
+from hivemind_core.transports.http import HTTPTransport
+from hivemind_core.transports.http_answers import REPLICA_COOKIE
 from hivemind_core.transports.http_connection import HTTPConnection
+from hivemind_core.transports.http_requests import COOKIE
 
 KEY, PASSWORD = "an-access-key", "correct horse battery staple 42"
 UTTERANCE = "recognizer_loop:utterance"
@@ -666,7 +668,7 @@ async def test_an_answer_that_cannot_be_written_keeps_its_frames(live: Live, mon
         reader, writer = await asyncio.open_connection("127.0.0.1", live.transport.port, limit=1024)
         request = f"GET /get_binary_messages?authorization={quote(token())} HTTP/1.1\r\nHost: x\r\n{cookie}\r\n"
         with monkeypatch.context() as impatient:
-            impatient.setattr(http, "ANSWER_WITHIN_S", 0.3)
+            impatient.setattr(http_answers, "ANSWER_WITHIN_S", 0.3)
             writer.write(request.encode())
             assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
             await eventually(lambda: len(live.transport._server.connections) == 1)  # type: ignore[union-attr]

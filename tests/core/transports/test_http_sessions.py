@@ -16,6 +16,7 @@ from hivemind_core.transports.http_sessions import (
     Bounds,
     HTTPSession,
     HTTPSessions,
+    hub_of,
 )
 
 HOME, AWAY = "192.0.2.1", "198.51.100.1"
@@ -219,3 +220,26 @@ def test_one_that_was_removed_is_not_remembered(sessions: HTTPSessions[HTTPSessi
     sessions.remove(mine)
     assert sessions.find("key", mine.cookie, HOME) is None
     assert sessions._ended == {}
+
+
+# the hubs of a cluster
+
+
+def test_in_a_cluster_a_cookie_begins_with_the_id_of_its_hub() -> None:
+    one = HTTPSession("key", HOME, BOUNDS, 0.0, "0123456789abcdef")
+    assert one.cookie.startswith("0123456789abcdef.")
+    assert hub_of(one.cookie) == "0123456789abcdef"
+    assert hub_of(session().cookie) == ""
+
+
+@pytest.mark.parametrize(("cookie", "hub"), [("", ""), (".", ""), ("hub.", "hub"), ("hub.a.b", "hub"), (".a", "")])
+def test_a_cookie_of_any_kind_can_be_read(cookie: str, hub: str) -> None:
+    assert hub_of(cookie) == hub
+
+
+def test_an_answer_may_hold_less() -> None:
+    one = session()
+    one.put(["a" * 10, "b" * 10, "c" * 10], 0)
+    assert [len(one.take(TEXT, 0, 20)) for _ in range(3)] == [2, 1, 0]
+    one.put(["d" * 30, "e"], 0)
+    assert one.take(TEXT, 0, 20) == ["d" * 30]

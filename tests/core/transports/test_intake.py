@@ -188,3 +188,46 @@ async def test_what_is_no_request_is_not_repeated_in_the_log(
     assert "is no HTTP request" in record.getMessage()
     assert "secret" not in caplog.text
     writer.close()
+
+
+class Doubtful(Rig):
+    """A server that for a while does not know whether its connections have a session."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_known = asyncio.Event()
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        assert isinstance(connection, Intake)
+        connection.asked()
+        self.connections.append(connection)
+        with connection.in_doubt():
+            await self.is_known.wait()
+        if self.trusted:
+            connection.opened()
+        self.frames.append(len(await request.read()))
+        return web.Response()
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_in_doubt_a_connection_may_send_somewhat_more_for_a_while(trusted: bool) -> None:
+    rig, size = Doubtful(), 900_000
+    rig.trusted = trusted
+    listener = await asyncio.get_running_loop().create_server(rig.server, "127.0.0.1", 0)
+    rig.port = listener.sockets[0].getsockname()[1]
+    reader, writer = await rig.dial()
+    writer.write(b"POST / HTTP/1.1\r\nHost: hub\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+    while rig.held <= intake.MAX_STRANGER_BYTES:
+        await asyncio.sleep(0.01)
+    assert rig.held < 4 * intake.MAX_STRANGER_BYTES
+    rig.is_known.set()
+    if trusted:
+        assert b" 200 " in await asyncio.wait_for(reader.readline(), WITHIN_S)
+        assert rig.frames == [size]
+    else:
+        await ended(reader)
+        assert rig.frames == []
+    writer.close()
+    listener.close()
+    await rig.server.shutdown(1)
