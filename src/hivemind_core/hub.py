@@ -6,11 +6,8 @@ agent's bus gives every message to `deliver`.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
@@ -31,34 +28,29 @@ from .binary.default import DefaultHandler
 from .binary.desk import Back, Desk
 from .bus_frames import problem_with
 from .clients import Client
+from .clocks import Clocks as Clocks
 from .company import Alone, Company, Reception
 from .config import Config
 from .database import ClientDatabase
 from .door import Door
 from .hub_identity import HubIdentity
 from .keys import ClientKeys, DerivePsk
+from .last_seen import SeenWriter
 from .limits import Bursts, neighbourhood
 from .mesh import Mesh
-from .peers import Connection, LastSeen, Peer, Registry, Rejection, RejectionLog
+from .peers import Connection, Peer, Registry, Rejection, RejectionLog
 from .policy import PolicyChain
-from .storage import StorageError
 from .surroundings import Mailbox, Parent, Surroundings
+from .tasks import Tasks
 from .workers import ThreadWorkers, Workers
 
 log = logging.getLogger(__name__)
 
 REST_AFTER_S = 60.0
 RETRY_PINS_S = 30.0
+FINISH_S = 5.0
 MAX_PARTS_BYTES = 256 * 1024 * 1024
 """What unfinished messages of all connections may hold together."""
-
-
-@dataclass
-class Clocks:
-    """The two clocks of the hub; tests bring their own."""
-
-    monotonic: Callable[[], float] = time.monotonic
-    wall: Callable[[], float] = time.time
 
 
 class Hub:
@@ -95,9 +87,9 @@ class Hub:
         self._bursts = Bursts()
         self.keys = ClientKeys(config, identity.node_id, db, self.workers, derive, self.clocks.wall)
         self.door = Door(self.admission, self.peers, self.keys, self.clocks.monotonic)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._parts_budget = PartsBudget(MAX_PARTS_BYTES)
-        self._last_seen = LastSeen(config.last_seen_update_interval_s)
+        self._seen = SeenWriter(db, self.workers, self.clocks, self._tasks.spawn, config.last_seen_update_interval_s)
         self._pins_retried_at = self.clocks.monotonic()
         self._carry_out: dict[type, Callable[[Peer, Any], None]] = {
             Register: self._register,
@@ -133,7 +125,7 @@ class Hub:
             deny=self._deny,
             end=self._end,
             carry_out=self._act,
-            spawn=self._spawn,
+            spawn=self._tasks.spawn,
             company=self.company,
             parent=self.parent,
             mailbox=self.mailbox,
@@ -175,8 +167,7 @@ class Hub:
         self.keys.stop()
         if self.parent is not None:
             await self.parent.stop()
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=5)
+        await self._tasks.finish(FINISH_S)
         if self.mailbox is not None:
             await self.mailbox.stop()
         await self.company.stop()
@@ -196,11 +187,11 @@ class Hub:
             if now - peer.active_at > REST_AFTER_S:
                 peer.link.rest()
         self.mesh.questions.tick()
-        self._note_seen(self.peers)
+        self._seen.note(self.peers)
         if now - self._pins_retried_at >= RETRY_PINS_S:
             self._pins_retried_at = now
             for client, key in self.keys.unsaved_pins():
-                self._spawn(self._keep_pin(client, key))
+                self._tasks.spawn(self._keep_pin(client, key))
 
     def reconfigure(self, config: Config) -> None:
         """Go by another configuration for the connections that come from now on."""
@@ -224,16 +215,6 @@ class Hub:
             if row.name != peer.client.name:
                 log.info("%s is called %r from now on", peer.peer_id, row.name)
             peer.client = row
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a task of the hub failed", exc_info=task.exception())
 
     # what transports call
 
@@ -287,7 +268,7 @@ class Hub:
             self.mesh.gone(peer.peer_id)
             self.company.left(peer.peer_id)
             self.binary.left(peer)
-            self._note_seen([peer], leaving=True)
+            self._seen.note([peer], leaving=True)
             self.agent.emit(bus_events.disconnected(peer))
 
     # events of a link
@@ -305,12 +286,14 @@ class Hub:
 
     def _key_needed(self, peer: Peer, event: KeyNeeded) -> None:
         if event.compute is not None:
-            self._spawn(self._derive(peer, self.keys.compute(peer.client, event.compute, previous=event.previous)))
+            self._tasks.spawn(
+                self._derive(peer, self.keys.compute(peer.client, event.compute, previous=event.previous))
+            )
             return
         psk = self.keys.stored_psk(peer.client, previous=event.previous)  # another connection may have derived it
         if psk is None:
             peer.excused = True  # it may not want to wait for so long
-            self._spawn(self._derive(peer, self.keys.derive(peer.client, previous=event.previous)))
+            self._tasks.spawn(self._derive(peer, self.keys.derive(peer.client, previous=event.previous)))
         else:
             self._handle(peer, peer.link.key_derived(psk, self.clocks.monotonic()))
 
@@ -337,9 +320,9 @@ class Hub:
             return
         self.door.accepted(peer, event)
         if event.previous:
-            self._spawn(self.keys.used_previous(peer.client))
+            self._tasks.spawn(self.keys.used_previous(peer.client))
         if pinned is None and event.version >= PROTOCOL_V3:
-            self._spawn(self._keep_pin(peer.client, event.remote_key))
+            self._tasks.spawn(self._keep_pin(peer.client, event.remote_key))
 
     async def _keep_pin(self, client: Client, key: bytes) -> None:
         await self.keys.keep_pin(client, key)
@@ -412,7 +395,7 @@ class Hub:
             log.info("%s joined from %s", peer.peer_id, peer.conn.remote)
             self.agent.emit(bus_events.connected(peer))
         if action.pubkey and not is_same:
-            self._spawn(self._keep_intercom_key(peer.client, action.pubkey))
+            self._tasks.spawn(self._keep_intercom_key(peer.client, action.pubkey))
 
     def _hello_problem(self, peer: Peer, session: dict[str, Any], is_same: bool) -> Deny | None:
         problem = sessions.problem_with_announced(session)
@@ -459,14 +442,3 @@ class Hub:
             log.debug("%s has no session any more, or none yet", peer.peer_id)
             return
         self._flush(peer)
-
-    def _note_seen(self, peers: Iterable[Peer], *, leaving: bool = False) -> None:
-        seen = self._last_seen.due(peers, self.clocks.monotonic(), leaving=leaving)
-        if seen:
-            self._spawn(self._store_last_seen(seen, self.clocks.wall()))
-
-    async def _store_last_seen(self, client_ids: list[int], wall: float) -> None:
-        try:
-            await self.workers.database(self.db.touch, client_ids, wall)
-        except StorageError as error:
-            log.error("could not store when clients were seen: %s", error)
