@@ -84,6 +84,8 @@ class Established:
     cipher: str = ""
     encoding: str = ""
     key: bytes = field(default=b"", repr=False)
+    previous: bool = False
+    """Hub only: the client used its previous password."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class Step:
     established: Established | None = None
     compute: Callable[[], bytes] | None = None
     """How to make the needed key where that is not the pre-shared key of v3; empty says that it failed."""
+    previous: bool = False
+    """The needed key is one of the client's previous password."""
 
 
 class Exchange(Protocol):
@@ -142,6 +146,17 @@ class NoiseSession:
 
 
 @dataclass(frozen=True)
+class Previous:
+    """The password that a client had before its new one, while the hub takes both."""
+
+    password: str = field(repr=False)
+    psk: bytes | None = field(default=None, repr=False)
+    """The key derived from it, where that is known already."""
+    first: bool = False
+    """XXpsk2, in which a hub cannot try both, goes by this one."""
+
+
+@dataclass(frozen=True)
 class NoiseTerms:
     """What both sides of a v3 exchange start from."""
 
@@ -152,6 +167,8 @@ class NoiseTerms:
     psk: bytes | None = field(default=None, repr=False)
     ephemeral_for_testing_only: bytes | None = field(default=None, repr=False)
     budget: PartsBudget | None = None
+    previous: Previous | None = None
+    """Hub only."""
 
     def handshake(self, pattern: str, suite: str, *, initiator: bool) -> Handshake:
         """Return the Noise state both sides begin with."""
@@ -208,6 +225,12 @@ class HubNoise:
         self._handshake: Handshake | None = None
         self._waiting: bytes | None = None
         self._inner: dict[str, Any] = {}
+        self._psks: dict[bool, bytes | None] = {False: terms.psk}
+        """The keys that may fit, by whether they are the previous one; None while one is not derived."""
+        if terms.previous is not None:
+            self._psks[True] = terms.previous.psk
+        self._previous = False
+        """Which of them is in use, or is being derived."""
 
     def start(self) -> Step:
         return Step()
@@ -222,7 +245,7 @@ class HubNoise:
     def key_derived(self, psk: bytes) -> Step:
         if self._handshake is None or self._waiting is None:
             return Step()
-        self._handshake.keys.psk = psk
+        self._psks[self._previous] = psk
         message, self._waiting = self._waiting, None
         return self._answer(self._handshake, message)
 
@@ -232,13 +255,8 @@ class HubNoise:
         message = _noise_message(payload)
         self.pattern = noise["pattern"]
         handshake = self._handshake = self._terms.handshake(self.pattern, noise["suite"], initiator=False)
-        if self._terms.psk is None:
-            if self.pattern != NOISE_PATTERN_KK:
-                self._read_first(handshake, message)  # a stranger's garbage costs no key derivation
-            self._waiting = message
-            return Step(key_needed=True)
         if self.pattern != NOISE_PATTERN_KK:
-            self._read_first(handshake, message)
+            self._inner = _inner(_read(handshake, message))  # a stranger's garbage costs no key derivation
         return self._answer(handshake, message)
 
     def _check_offered(self, pattern: object, suite: object) -> None:
@@ -246,15 +264,35 @@ class HubNoise:
         if pattern not in noise.get("patterns", ()) or suite not in noise.get("suites", ()):
             raise Refuse("not_offered", f"pattern/suite not offered: {_echo(pattern)}/{_echo(suite)}")
 
-    def _read_first(self, handshake: Handshake, message: bytes) -> None:
-        self._inner = _inner(_read(handshake, message))
-
     def _answer(self, handshake: Handshake, message: bytes) -> Step:
-        if self.pattern == NOISE_PATTERN_KK:
-            self._read_first(handshake, message)
+        is_ready = self._opens(handshake, message) if self.pattern == NOISE_PATTERN_KK else self._goes_by(handshake)
+        if not is_ready:
+            self._waiting = message
+            return Step(key_needed=True, previous=self._previous)
         reply = handshake.write(canonical_json({"encoding": _chosen_encoding(self._inner)}))
         send = ({"noise": {"msg": reply.hex()}},)
         return Step(send, established=self._established(handshake) if handshake.finished else None)
+
+    def _opens(self, handshake: Handshake, message: bytes) -> bool:
+        """Read message 1 of KKpsk0 with the key that it fits; False where one has to be derived first."""
+        for previous in [previous for previous, psk in self._psks.items() if psk is not None]:
+            handshake.keys.psk, self._previous = self._psks.pop(previous), previous
+            try:
+                text = handshake.read(message)
+            except NoiseHandshakeFailed:
+                continue
+            self._inner = _inner(text)
+            return True
+        if not self._psks:
+            raise Refuse("handshake_failed", "handshake failure: ")
+        self._previous = next(iter(self._psks))
+        return False
+
+    def _goes_by(self, handshake: Handshake) -> bool:
+        """Choose the key of XXpsk2, of whose password message 1 says nothing; False where it has to be derived."""
+        self._previous = self._terms.previous is not None and self._terms.previous.first
+        handshake.keys.psk = self._psks[self._previous]
+        return handshake.keys.psk is not None
 
     def _third(self, handshake: Handshake, message: bytes) -> Step:
         _read(handshake, message)
@@ -272,6 +310,7 @@ class HubNoise:
             self.pattern,
             transport.remote_static,
             binarize,
+            previous=self._previous,
         )
 
 

@@ -45,12 +45,23 @@ class Agreed:
     cipher: str
     encoding: str
     binarize: bool
+    previous: bool = False
+    """Hub only: the client used its previous password."""
 
     def established(self, key: bytes, *, proven: bool) -> Established:
         """Return the finished exchange; not `proven` holds it back until a frame of the other side decrypts."""
         session = LegacySession(key, self.cipher, self.encoding)
         return Established(
-            session, VERSIONS[self.kind], self.kind, b"", self.binarize, proven, self.cipher, self.encoding, key
+            session,
+            VERSIONS[self.kind],
+            self.kind,
+            b"",
+            self.binarize,
+            proven,
+            self.cipher,
+            self.encoding,
+            key,
+            self.previous,
         )
 
 
@@ -102,6 +113,8 @@ class HubLegacyTerms:
     rsa_key: Any = field(default=None, repr=False)
     """The hub's private key; None where RSA is not allowed."""
     random: Callable[[int], bytes] = secrets.token_bytes
+    previous_password: str | None = field(default=None, repr=False)
+    """The one before, while both are valid."""
 
 
 def hub_exchange(payload: Mapping[str, Any], terms: HubLegacyTerms, floor: int) -> HubPassword | HubRsa:
@@ -139,19 +152,24 @@ class HubPassword:
 
     def receive(self, payload: Mapping[str, Any]) -> Step:
         """Take the client's envelope; one that comes while a key is made, or before a HELLO, starts afresh."""
-        password = self._terms.password or ""
-        theirs = envelope_iv(payload.get("envelope"), password)
-        if theirs is None:
-            raise Refuse("wrong_password", "password handshake verification failed")
+        previous, password, theirs = self._shown(payload.get("envelope"))
         encoding = _first_common(self._terms.encodings, payload.get("encodings"))
         cipher = _first_common(self._terms.ciphers, payload.get("ciphers"))
         if encoding is None or cipher is None:
             raise Refuse("no_common_cipher", "invalid cipher/encoding negotiation")
         ours = self._terms.random(IV_BYTES)
-        self._agreed = Agreed(PASSWORD, cipher, encoding, payload.get("binarize") is True)
+        self._agreed = Agreed(PASSWORD, cipher, encoding, payload.get("binarize") is True, previous)
         envelope = password_envelope(password, ours)
         self._answer = {"envelope": envelope, "encoding": encoding, "cipher": cipher}
-        return Step(key_needed=True, compute=partial(session_key, password, xor(theirs, ours)))
+        return Step(key_needed=True, compute=partial(session_key, password, xor(theirs, ours)), previous=previous)
+
+    def _shown(self, envelope: object) -> tuple[bool, str, bytes]:
+        """Return which password an envelope shows, and its random part: whether it is the previous one, and it."""
+        for previous, password in ((False, self._terms.password), (True, self._terms.previous_password)):
+            theirs = envelope_iv(envelope, password) if password is not None else None
+            if password is not None and theirs is not None:
+                return previous, password, theirs
+        raise Refuse("wrong_password", "password handshake verification failed")
 
     def key_derived(self, psk: bytes) -> Step:
         if self._agreed is None:

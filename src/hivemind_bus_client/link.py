@@ -58,6 +58,8 @@ class KeyNeeded:
 
     node_id: str
     compute: Callable[[], bytes] | None = None
+    previous: bool = False
+    """Hub only: it is a key of the client's previous password."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class Opened:
     encoding: str = ""
     key: bytes = field(default=b"", repr=False)
     """Below v3: the session key."""
+    previous: bool = False
+    """Hub only: the client used its previous password."""
 
 
 @dataclass(frozen=True)
@@ -322,7 +326,7 @@ class Link:
             self._out.append(HiveMessage(HiveMessageType.HANDSHAKE, payload).serialize())
         if step.key_needed:
             self._key_asked_at = now
-            return [KeyNeeded(self._node_id, step.compute)]
+            return [KeyNeeded(self._node_id, step.compute, step.previous)]
         if step.established is None:
             return []
         if not step.established.proven:
@@ -337,9 +341,16 @@ class Link:
         hello = self._side.hello
         if hello is not None:
             self.send(HiveMessage(HiveMessageType.HELLO, dict(hello)))
-        hub = self._side.hub_hello or {}
         return Opened(
-            done.version, done.pattern, done.remote_key, done.binarize, hub, done.cipher, done.encoding, done.key
+            done.version,
+            done.pattern,
+            done.remote_key,
+            done.binarize,
+            self._side.hub_hello or {},
+            done.cipher,
+            done.encoding,
+            done.key,
+            done.previous,
         )
 
     def key_derived(self, psk: bytes | None, now: float) -> list[Event]:

@@ -127,7 +127,7 @@ class Persistence:
         if ended.kk_refused and self.allow_kk:
             self.allow_kk = self.use_kept_key = False
             return 0.0
-        if ended.permanent and self._key_may_be_stale(ended):
+        if ended.permanent and self._may_fit_yet(ended):
             self.use_kept_key = False
             return 0.0
         if ended.permanent or self._is_silently_refused(ended):
@@ -140,5 +140,11 @@ class Persistence:
         self._silent_ends = self._silent_ends + 1 if silent else 0
         return self._silent_ends >= MAX_SILENT_ENDS and not self._met
 
-    def _key_may_be_stale(self, ended: Ended) -> bool:
-        return ended.key_was_kept and self.use_kept_key and ended.key_suspect
+    def _may_fit_yet(self, ended: Ended) -> bool:
+        """Tell whether the password may be right all the same: one more attempt is worth it.
+
+        A kept key may be stale; and a hub that holds two passwords of ours for a while has to choose one for XXpsk2,
+        and chooses the other one the next time (docs/protocol.md 7.5).
+        """
+        may_be_the_other = ended.pattern == _XX and ended.refusal == REFUSALS["wrong_password"]
+        return self.use_kept_key and ended.key_suspect and (ended.key_was_kept or may_be_the_other)

@@ -42,6 +42,8 @@ class HubTerms:
     """What older handshakes start from; None where there are none."""
     crypto_key: str | None = field(default=None, repr=False)
     """The pre-shared key of protocol v0, where the row has one and the floor allows it."""
+    previous: exchange.Previous | None = None
+    """The password before the client's new one, while both are valid (docs/protocol.md 7.5)."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class HubSide(Side):
         if "noise" not in t.offer:
             raise Refuse("not_offered", "protocol v3 not offered")
         noise = exchange.NoiseTerms(
-            t.hello, t.offer, t.static_key, t.pinned_key, t.psk, t.ephemeral_for_testing_only, t.budget
+            t.hello, t.offer, t.static_key, t.pinned_key, t.psk, t.ephemeral_for_testing_only, t.budget, t.previous
         )
         return exchange.HubNoise(noise), str(t.hello.get("node_id") or "")
 

@@ -62,6 +62,9 @@ class Company(Protocol):
     def tell(self, way: str, message: HiveMessage) -> bool:
         """Send a message to another hub, which knows what to do with it."""
 
+    def newcomers(self) -> frozenset[str]:
+        """Return the satellites here that came after the message was sent that is being taken from another hub."""
+
     def relay(self, message: HiveMessage, *, unheard: bool = False) -> list[str] | None:
         """Pass a message to the satellites of all other hubs; return the ways to them, None if one was not reached.
 
@@ -107,6 +110,9 @@ class Alone:
 
     def tell(self, way: str, message: HiveMessage) -> bool:
         return False
+
+    def newcomers(self) -> frozenset[str]:
+        return frozenset()
 
     def relay(self, message: HiveMessage, *, unheard: bool = False) -> list[str] | None:
         return []

@@ -70,6 +70,21 @@ class Standing(NamedTuple):
     boxes: int = 0
     total_bytes: int = 0
 
+    @property
+    def boxes_before_new(self) -> int:
+        """Boxes there are, where the deposit makes another; else 0."""
+        return 0 if self.in_box else self.boxes
+
+
+class Bound(NamedTuple):
+    """What one deposit is measured by."""
+
+    figure: str
+    """Of `Standing`."""
+    most: int
+    reason: str
+    """Why a deposit beyond is refused."""
+
 
 class Kept(NamedTuple):
     """A message that waits."""
@@ -151,19 +166,21 @@ _COMMANDS = {"deposit": _deposit, "collect": _collect, "ack": _ack}
 # --- quotas -----------------------------------------------------------------------------------------------------
 
 
+def bounds(deposit: Deposit, limits: Limits) -> list[Bound]:
+    """Return the most that may wait already for a deposit to be taken; the first that is passed gives the reason."""
+    return [
+        Bound("from_sender", limits.per_sender - 1, "too_many_deposits"),
+        Bound("sender_bytes", limits.sender_bytes - deposit.size, "too_many_deposits"),
+        Bound("in_box", limits.per_box - 1, "mailbox_full"),
+        Bound("boxes_before_new", limits.boxes - 1, "too_many_mailboxes"),
+        Bound("total_bytes", limits.total_bytes - deposit.size, "mailbox_full"),
+    ]
+
+
 def refusal(deposit: Deposit, standing: Standing, limits: Limits) -> Refused | None:
     """Return why a deposit is not taken, beside what waits already."""
-    size = deposit.size
-    sender_is_over = standing.from_sender >= limits.per_sender or standing.sender_bytes + size > limits.sender_bytes
-    for is_over, reason in (
-        (sender_is_over, "too_many_deposits"),
-        (standing.in_box >= limits.per_box, "mailbox_full"),
-        (standing.in_box == 0 and standing.boxes >= limits.boxes, "too_many_mailboxes"),
-        (standing.total_bytes + size > limits.total_bytes, "mailbox_full"),
-    ):
-        if is_over:
-            return Refused(reason)
-    return None
+    over = (one for one in bounds(deposit, limits) if getattr(standing, one.figure) > one.most)
+    return next((Refused(one.reason) for one in over), None)
 
 
 # --- replies ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The mailbox of a hub as it runs: requests in, replies out, the file in a thread of its own.
+"""The mailbox of a hub as it runs: requests in, replies out, what it keeps them in used by a thread of its own.
 
 Replies carry nothing that tells which request they answer, so they are given in the order of the requests.
 """
@@ -6,18 +6,21 @@ Replies carry nothing that tells which request they answer, so they are given in
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from . import mailbox
+from .cluster_config import ClusterConfig
 from .config import data_dir
-from .mailbox import Ack, Collect, Deposit, Refused, Request
+from .mailbox import Ack, Collect, Deposit, Kept, Refused, Released, Request
 from .mailbox_config import Limits, MailboxConfig
 from .mailbox_store import MailboxStore
 from .storage import StorageError
@@ -29,27 +32,70 @@ MAX_WAITING_EACH = 32
 MAX_WAITING = 256
 
 
-def open_mailbox(config: MailboxConfig, node_id: str) -> Mailbox | None:
-    """Return the mailbox that server.json asks for, if it does; it is opened by `start`."""
+class DepositStore(Protocol):
+    """Keeps deposits. Every call may block and may raise StorageError; all of one hub come from one thread."""
+
+    name: str
+    """Where it is, for people."""
+    is_shared: bool
+    """Other hubs use it, too: a path says nothing there."""
+
+    def deposit(self, sender: str, deposit: Deposit, limits: Limits, now: float) -> str | Refused:
+        """Keep a message and return its id, unless that would be over a limit. `now` is Unix time, in seconds."""
+
+    def collect(self, box: str, now: float) -> list[Kept]:
+        """Return the oldest messages that wait in a box, as many as one reply holds."""
+
+    def ack(self, box: str, deposit_ids: frozenset[str], now: float) -> int:
+        """Remove messages of a box, and return how many there were."""
+
+    def has_imported(self, source: str) -> bool:
+        """Tell whether what is called so was taken over."""
+
+    def take_over(self, source: str, messages: list[Released]) -> None:
+        """Keep messages beyond all limits, all or none, and note that they were taken over."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+def open_mailbox(config: MailboxConfig, node_id: str, cluster: ClusterConfig | None = None) -> Mailbox | None:
+    """Return the mailbox that server.json asks for, if it does; it is opened by `start`.
+
+    Hubs of a cluster have one together, in its Redis.
+    """
     if not config.enabled:
         return None
     data = data_dir()
-    path = data / "hivemind-core" / "mailbox.db"
-    return Mailbox(path, node_id, config.limits, released=data / "hivemind" / "rendezvous.json")
+    file = data / "hivemind-core" / "mailbox.db"
+    opened = partial(MailboxStore, file) if cluster is None else partial(_in_redis, cluster)
+    return Mailbox(opened, node_id, config.limits, released=data / "hivemind" / "rendezvous.json")
+
+
+def _in_redis(cluster: ClusterConfig) -> DepositStore:
+    from .mailbox_redis import RedisMailboxStore
+
+    return RedisMailboxStore(cluster)
 
 
 class Mailbox:
-    """See the module. Nothing in it raises or blocks; what the file does not let it do is a ``mailbox_error``."""
+    """See the module. Nothing in it raises or blocks; what its store does not let it do is a ``mailbox_error``."""
 
-    def __init__(self, path: Path, node_id: str, limits: Limits | None = None, released: Path | None = None) -> None:
-        """`released` is a file of a released hub, which is taken over once and left as it is."""
-        self._path = path
+    def __init__(
+        self,
+        opened: Callable[[], DepositStore],
+        node_id: str,
+        limits: Limits | None = None,
+        released: Path | None = None,
+    ) -> None:
+        """`opened` opens the store. `released` is a file of a released hub; it is taken over once and left as it is."""
+        self._open = opened
         self._node_id = node_id
         self._limits = limits or Limits()
         self._released = released
         self._worker = ThreadPoolExecutor(1, "hive-mailbox")
         self._waiting: Counter[str] = Counter()
-        self._store: MailboxStore | None = None
+        self._store: DepositStore | None = None
         self._failing: dict[str, str] = {}
         self._carry_out: dict[type, Callable[[str, Any, float], dict[str, Any]]] = {
             Deposit: self._deposit,
@@ -59,7 +105,7 @@ class Mailbox:
         }
 
     async def start(self) -> None:
-        """Open the file. One that cannot be opened is told in the log, and tried again with every request."""
+        """Open the store. One that cannot be opened is told in the log, and tried again with every request."""
         await self._run(self._begin)
 
     async def handle(self, owner_key: str, body: Any, wall: float) -> dict[str, Any]:
@@ -84,7 +130,7 @@ class Mailbox:
         return {**reply, "mailbox_node": self._node_id}
 
     async def stop(self) -> None:
-        """Finish what was begun, and close the file."""
+        """Finish what was begun, and close the store."""
         with suppress(RuntimeError):  # stopped before
             await self._run(self._end)
         self._worker.shutdown(wait=False)
@@ -108,7 +154,7 @@ class Mailbox:
         return reply or mailbox.failed("mailbox_error")
 
     def _trying(self, what: str, call: Callable[[], Any]) -> Any:
-        """Return what a call returns, None where the file fails; that is logged once until it works again."""
+        """Return what a call returns, None where the store fails; that is logged once until it works again."""
         try:
             result = call()
         except StorageError as error:
@@ -117,14 +163,16 @@ class Mailbox:
             self._failing[what] = str(error)
             return None
         if self._failing.pop(what, None):
-            log.info("the mailbox %s works again", self._path)
+            log.info("the mailbox %s works again", self._store.name if self._store else "")
         return result
 
-    def _opened(self) -> MailboxStore:
+    def _opened(self) -> DepositStore:
         if self._store is None:
-            self._store = MailboxStore(self._path)
-            self._take_over(self._store)
-        return self._store
+            self._store = self._open()
+        store, released = self._store, self._released
+        if released is not None:
+            self._trying("take over", lambda: self._take_over(store, released))
+        return store
 
     def _deposit(self, owner: str, request: Deposit, wall: float) -> dict[str, Any]:
         problem = mailbox.payload_problem(request.payload)
@@ -137,16 +185,21 @@ class Mailbox:
     def _ack(self, owner: str, request: Ack, wall: float) -> dict[str, Any]:
         return mailbox.removed(self._opened().ack(owner, request.deposit_ids, wall))
 
-    def _take_over(self, store: MailboxStore) -> None:
+    def _take_over(self, store: DepositStore, path: Path) -> None:
         """Take over what a released hub kept, once; it is left as it is."""
-        path = self._released
-        if path is None or not path.exists() or store.has_imported(str(path)):
-            return
         try:
-            document = json.loads(path.read_text("utf-8"))
+            _take_over(store, path)
         except (OSError, ValueError, RecursionError) as error:
             log.warning("what a released hub kept in %s is not taken over: %s", path, error)
-            return
-        messages, broken = mailbox.read_released(document)
-        store.take_over(str(path), messages)
-        log.info("took over %d messages from %s; %d entries of it are none", len(messages), path, broken)
+        self._released = None
+
+
+def _take_over(store: DepositStore, path: Path) -> None:
+    if not path.exists():
+        return
+    source = hashlib.sha256(path.read_bytes()).hexdigest() if store.is_shared else str(path)
+    if store.has_imported(source):
+        return
+    messages, broken = mailbox.read_released(json.loads(path.read_text("utf-8")))
+    store.take_over(source, messages)
+    log.info("took over %d messages from %s; %d entries of it are none", len(messages), path, broken)

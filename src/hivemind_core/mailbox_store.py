@@ -33,9 +33,12 @@ _INSERT = "INSERT INTO deposits (deposit_id, box, sender, payload, size, expires
 class MailboxStore:
     """One file. Every call may raise StorageError, and then has done nothing. Times are Unix time, in seconds."""
 
+    is_shared = False
+
     def __init__(self, path: Path) -> None:
         """Open the file, making it if it is missing. Raises StorageError."""
         self.path = path
+        self.name = str(path)
         with self._errors("open"):
             _make_file(path)
             self._open()

@@ -74,7 +74,8 @@ class Post:
         return self._to_all(outgoing) if outgoing.can_be_relayed else None
 
     def _to_all(self, outgoing: Outgoing, but: str = "") -> list[str]:
-        peers = [peer for peer in self._around.peers if peer.peer_id != but]
+        without = {but, *self._around.company.newcomers()}
+        peers = [peer for peer in self._around.peers if peer.peer_id not in without]
         return [peer.peer_id for peer in peers if self._send(peer, outgoing)]
 
     def _send(self, peer: Peer, outgoing: Outgoing) -> bool:

@@ -148,7 +148,7 @@ def build(config: Config) -> Service:
     agent: Agent = create_agent(config.agent_module, config.agent, names)
     cluster, parent = _company(config, identity, agent)
     binary = create_binary(config.binary_module, Values(str(config.path), config.raw))
-    mailbox = open_mailbox(config.rendezvous, identity.node_id)
+    mailbox = open_mailbox(config.rendezvous, identity.node_id, config.cluster)
     policies = build_policies(config.policy_chain)
     hub = Hub(config, identity, db, agent, policies, parent=parent, mailbox=mailbox, binary=binary, company=cluster)
     return Service(hub, _transports(hub, config, cluster), cluster)

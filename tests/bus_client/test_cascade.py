@@ -8,7 +8,7 @@ from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 
 LONG_S = 60.0
 SHORT_S = 0.02
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 def answer(number: int, **metadata) -> HiveMessage:

@@ -122,7 +122,7 @@ async def test_coroutine_handlers(client):
         done.set()
 
     client.bus()
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), 60)
 
 
 def test_by_default_a_listener_is_for_messages_of_unknown_kind(client):

@@ -71,7 +71,7 @@ async def test_a_coroutine_handler_becomes_a_task(caplog):
         raise KeyError("told")
 
     call_handler(handler)
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), 60)
     await asyncio.sleep(0)
     assert "told" in caplog.text
 

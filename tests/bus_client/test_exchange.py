@@ -13,11 +13,12 @@ from hivemind_bus_client.exchange import (
     ClientNoise,
     HubNoise,
     NoiseTerms,
+    Previous,
     Refuse,
     Step,
     choose_noise,
 )
-from hivemind_bus_client.noise import NOISE_SUITE_AESGCM, NOISE_SUITE_CHACHA, canonical_json
+from hivemind_bus_client.noise import NOISE_SUITE_AESGCM, NOISE_SUITE_CHACHA, Handshake, canonical_json
 from hivemind_bus_client.text_encodings import SupportedEncodings
 
 PSK = b"k" * 32
@@ -206,3 +207,95 @@ def test_the_encoding_that_a_hub_names_is_noted_where_it_is_known(told, encoding
     ours.read(bytes.fromhex(message["noise"]["msg"]))
     step = theirs.receive({"noise": {"msg": ours.write(told).hex()}})
     assert step.established.encoding == encoding
+
+
+# two passwords
+
+
+OLD_PSK, WRONG_PSK = b"o" * 32, b"w" * 32
+
+
+def two_keys(psk, old, *, first=False):
+    previous = Previous("old", old, first)
+    return HubNoise(NoiseTerms(HELLO, MADE, HUB_KEY, CLIENT_PUBLIC, psk, previous=previous))
+
+
+def theirs_with(psk, pattern):
+    side = client({}, pattern=pattern, pinned=HUB_PUBLIC)
+    side.start()
+    (message,) = side.key_derived(psk).send
+    return side, message
+
+
+@pytest.mark.parametrize(("psk", "previous"), [(PSK, False), (OLD_PSK, True)])
+def test_kk_takes_either_key(psk, previous):
+    theirs, message = theirs_with(psk, "KKpsk0")
+    step = two_keys(PSK, OLD_PSK).receive(message)
+    assert step.established.previous is previous
+    (frame,) = theirs.receive(*step.send).established.session.seal(b"hello", False)
+    assert step.established.session.open(frame) == (b"hello", False)
+
+
+def test_kk_with_a_third_key_is_refused_after_two_tries(monkeypatch):
+    _, message = theirs_with(WRONG_PSK, "KKpsk0")
+    ours, tries = two_keys(PSK, OLD_PSK), []
+    monkeypatch.setattr(
+        "hivemind_bus_client.exchange.Handshake.read",
+        lambda side, text, read=Handshake.read: tries.append(side.keys.psk) or read(side, text),
+    )
+    with pytest.raises(Refuse) as refusal:
+        ours.receive(message)
+    assert (refusal.value.code, tries) == ("handshake_failed", [PSK, OLD_PSK])
+
+
+@pytest.mark.parametrize(
+    ("known", "sent", "asked"),
+    [
+        ((None, OLD_PSK), OLD_PSK, []),
+        ((PSK, None), PSK, []),
+        ((None, OLD_PSK), PSK, [False]),
+        ((PSK, None), OLD_PSK, [True]),
+        ((None, None), PSK, [False]),
+        ((None, None), OLD_PSK, [False, True]),
+        ((None, None), WRONG_PSK, [False, True]),
+    ],
+)
+def test_kk_has_a_key_derived_only_where_none_that_is_known_fits(known, sent, asked):
+    _, message = theirs_with(sent, "KKpsk0")
+    ours, needed = two_keys(*known), []
+    step = ours.receive(message)
+    while step.key_needed:
+        needed.append(step.previous)
+        if sent == WRONG_PSK and step.previous:
+            with pytest.raises(Refuse):
+                ours.key_derived(OLD_PSK)
+            break
+        step = ours.key_derived(OLD_PSK if step.previous else PSK)
+    assert needed == asked
+    assert sent == WRONG_PSK or step.established.previous is (sent == OLD_PSK)
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("derived", [False, True])
+def test_xx_goes_by_the_one_it_is_told_to(first, derived):
+    ours = two_keys(PSK if derived else None, OLD_PSK if derived else None, first=first)
+    theirs, message = theirs_with(OLD_PSK if first else PSK, "XXpsk2")
+    step = ours.receive(message)
+    if not derived:
+        assert step == Step(key_needed=True, previous=first)
+        step = ours.key_derived(OLD_PSK if first else PSK)
+    answered = theirs.receive(*step.send)
+    assert ours.receive(*answered.send).established.previous is first
+
+
+def test_xx_with_the_other_one_fails_at_the_client():
+    theirs, message = theirs_with(OLD_PSK, "XXpsk2")
+    (answer,) = two_keys(PSK, OLD_PSK).receive(message).send
+    with pytest.raises(Refuse) as refusal:
+        theirs.receive(answer)
+    assert refusal.value.code == "wrong_password"
+
+
+def test_terms_do_not_show_a_password():
+    assert "old" not in repr(Previous("old", OLD_PSK))
+    assert "o" * 32 not in repr(Previous("old", OLD_PSK))

@@ -72,7 +72,7 @@ async def test_a_coroutine_handler_runs():
     bus = FakeBus()
     bus.on("x", handler)
     bus.emit(Message("x"))
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), 60)
 
 
 def test_waiting():
@@ -136,7 +136,7 @@ async def test_waiting_to_be_connected(client):
     waiting = asyncio.create_task(client.wait_for_handshake())
     await asyncio.sleep(0)
     await client.connect()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 60)
 
 
 async def test_a_protocol_is_bound(client):
@@ -212,7 +212,7 @@ async def test_handlers_that_fail_and_coroutines(client, caplog):
     client.on("x", lambda _: 1 / 0)
     client.on("x", handler)
     await client.emit(Message("x"))
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), 60)
     assert "ZeroDivisionError" in caplog.text
 
 

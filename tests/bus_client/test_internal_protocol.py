@@ -120,4 +120,4 @@ async def test_a_connection_may_be_asynchronous(connection):
     internal = HiveMindSlaveInternalProtocol(SimpleNamespace(emit=emit), bus=FakeBus(), node_id="hub")
     internal.register_bus_handlers()
     internal.bus.emit(Message("x", {}, {"destination": "hub"}))
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), 60)

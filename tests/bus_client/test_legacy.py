@@ -325,6 +325,26 @@ def test_a_clear_message_instead_of_a_sealed_one_ends_the_link(kind, msg_type):
     assert refused.code == "unencrypted_frame"
 
 
+@pytest.mark.parametrize(("password", "previous"), [(SECRET, False), ("the one before", True)])
+def test_either_of_two_passwords_may_be_shown(password, previous):
+    terms = hub("password")
+    terms = replace(terms, legacy=replace(terms.legacy, previous_password="the one before"))
+    pair = Pair(terms, satellite(password=password)).run()
+    assert pair.hub.opened.previous is previous
+    (needed,) = pair.hub.of(KeyNeeded)
+    assert needed.previous is previous
+    pair.send(pair.client, BUS)
+    assert [message.msg_type for message in pair.hub.messages] == [HiveMessageType.HELLO, HiveMessageType.BUS]
+    assert "the one before" not in repr(terms)
+
+
+def test_a_third_password_is_refused():
+    terms = hub("password")
+    terms = replace(terms, legacy=replace(terms.legacy, previous_password="the one before"))
+    pair = Pair(terms, satellite(password="another one")).run()
+    assert pair.hub.refused == Refused("wrong_password", "password handshake verification failed")
+
+
 def test_a_client_that_got_impatient_may_begin_anew_but_not_for_ever():
     link, _ = answered()
     for _ in range(MAX_RESTARTS):

@@ -41,8 +41,8 @@ class Satellite:
     async def run(self, method, *args, **options):
         """Call a client's method without stopping the hub, which is in this loop."""
         if inspect.iscoroutinefunction(method):
-            return await asyncio.wait_for(method(*args, **options), 20)
-        return await asyncio.wait_for(asyncio.to_thread(method, *args, **options), 20)
+            return await asyncio.wait_for(method(*args, **options), 60)
+        return await asyncio.wait_for(asyncio.to_thread(method, *args, **options), 60)
 
     async def connect(self, **options) -> None:
         await self.run(self.client.connect, self.agent_bus, site_id="kitchen", **options)
@@ -239,7 +239,7 @@ async def test_decorated_handlers(satellite):
 
     for n in range(5):
         await satellite.gets(answer(HiveMessageType.QUERY, n))
-    await eventually(lambda: len(by_envelope) == 5)
+    await eventually(lambda: len(by_topic) == len(by_envelope) == 5)
     assert by_topic == by_envelope == [0, 1, 2, 3, 4]
     handle_topic.shutdown()
     handle_envelope.shutdown()

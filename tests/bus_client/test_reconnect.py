@@ -74,6 +74,15 @@ def test_a_kept_key_is_tried_once_then_derived_afresh():
     assert persistence.after(refused("wrong_password", pattern="XXpsk2")) is None
 
 
+def test_a_wrong_password_is_tried_twice_since_a_hub_may_hold_two():
+    """docs/protocol.md 7.5: with XXpsk2 it has to choose, and chooses the other one then."""
+    persistence = even()
+    wrong = refused("wrong_password", pattern="XXpsk2")
+    assert persistence.after(wrong) == 0.0
+    assert persistence.after(wrong) is None
+    assert even().after(refused("wrong_password", pattern="password")) is None
+
+
 def test_an_unknown_key_is_no_reason_to_derive_again():
     assert even().after(refused("invalid_key", key_was_kept=True)) is None
 

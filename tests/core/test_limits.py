@@ -12,6 +12,7 @@ from hivemind_core.limits import (
     REMEMBERED,
     Bursts,
     Limits,
+    Remembered,
     neighbourhood,
 )
 
@@ -149,3 +150,9 @@ def test_a_flood_from_everywhere_fills_no_log() -> None:
     assert sum(told) == 3
     assert bursts.ended(1.0 + BURST_S) == [("others", 997)]
     assert bursts.ended(1.0 + BURST_S) == []
+
+
+def test_what_is_remembered_can_be_taken_out_again() -> None:
+    remembered: Remembered[str, int] = Remembered(2)
+    remembered.put("one", 1)
+    assert (remembered.pop("one"), remembered.pop("one"), remembered.get("one")) == (1, None, None)

@@ -1,4 +1,4 @@
-"""The mailbox as it runs: every request is answered, in order, whatever the file does."""
+"""The mailbox as it runs: every request is answered, in order, whatever the store does."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hivemind_bus_client.message import HiveMessage, HiveMessageType
-from hivemind_core import mailbox_service, mailbox_store
+from helpers.mailbox_stores import KINDS, LETTER, NOW, MailboxPlace, place
+from helpers.processes import Children
+from helpers.redis_server import RedisServer, RedisSetup
+from hivemind_core import mailbox_redis, mailbox_service, mailbox_store
+from hivemind_core.cluster_config import ClusterConfig
 from hivemind_core.config import load_config
 from hivemind_core.mailbox import MAX_PAYLOAD_BYTES, Limits, name_of
 from hivemind_core.mailbox_config import MailboxConfig
-from hivemind_core.mailbox_service import Mailbox, open_mailbox
+from hivemind_core.mailbox_redis import RedisMailboxStore
+from hivemind_core.mailbox_service import DepositStore, Mailbox, open_mailbox
+from hivemind_core.mailbox_store import MailboxStore
 
 NODE = "-----BEGIN PUBLIC KEY-----"
-NOW = 1_790_000_000.0
-LETTER = HiveMessage(HiveMessageType.INTERCOM, {"ciphertext": "x"}).serialize()
 COLLECT = {"cmd": "collect"}
 
 
@@ -35,9 +39,14 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "mailbox.db"
 
 
+@pytest.fixture(params=KINDS)
+def kept_in(request: pytest.FixtureRequest, tmp_path: Path) -> MailboxPlace:
+    return place(request.param, tmp_path, request)
+
+
 @asynccontextmanager
-async def running(path: Path, **options: Any) -> AsyncIterator[Mailbox]:
-    mailbox = Mailbox(path, NODE, **options)
+async def running(opened: Callable[[], DepositStore], **options: Any) -> AsyncIterator[Mailbox]:
+    mailbox = Mailbox(opened, NODE, **options)
     await mailbox.start()
     try:
         yield mailbox
@@ -54,11 +63,11 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_a_message_from_one_to_another(path: Path) -> None:
-    async with running(path) as mailbox:
+async def test_a_message_from_one_to_another(kept_in: MailboxPlace) -> None:
+    async with running(kept_in.open) as mailbox:
         left = await mailbox.handle("alice", deposit(), NOW)
         assert left == {"status": "ok", "deposit_id": left["deposit_id"], "mailbox_node": NODE}
-    async with running(path) as mailbox:
+    async with running(kept_in.open) as mailbox:
         message = {"deposit_id": left["deposit_id"], "payload": LETTER}
         expected = {"status": "ok", "messages": [message], "mailbox_node": NODE}
         assert await mailbox.handle("bob", COLLECT, NOW) == expected
@@ -83,8 +92,8 @@ async def test_a_message_from_one_to_another(path: Path) -> None:
         ("", deposit(), "no_client_identity"),
     ],
 )
-async def test_what_is_refused(path: Path, key: str, body: Any, reason: str) -> None:
-    async with running(path) as mailbox:
+async def test_what_is_refused(kept_in: MailboxPlace, key: str, body: Any, reason: str) -> None:
+    async with running(kept_in.open) as mailbox:
         assert await mailbox.handle(key, body, NOW) == {"status": "error", "reason": reason, "mailbox_node": NODE}
 
 
@@ -96,16 +105,18 @@ async def test_what_is_refused(path: Path, key: str, body: Any, reason: str) -> 
         (Limits(boxes=1), ["bob", "carol"], "too_many_mailboxes"),
     ],
 )
-async def test_limits_and_the_time_they_end(path: Path, limits: Limits, targets: list[str], reason: str) -> None:
+async def test_limits_and_the_time_they_end(
+    kept_in: MailboxPlace, limits: Limits, targets: list[str], reason: str
+) -> None:
     first, second = targets
-    async with running(path, limits=limits) as mailbox:
+    async with running(kept_in.open, limits=limits) as mailbox:
         await mailbox.handle("alice", deposit(first, ttl=10), NOW)
         assert (await mailbox.handle("alice", deposit(second), NOW + 9))["reason"] == reason
         assert (await mailbox.handle("alice", deposit(second), NOW + 10))["status"] == "ok"
 
 
 async def test_nothing_tells_which_keys_there_are(path: Path) -> None:
-    async with running(path) as mailbox:
+    async with running(partial(MailboxStore, path)) as mailbox:
         known, unknown = [await mailbox.handle("alice", deposit(key), NOW) for key in ("bob", "nobody")]
         assert known.keys() == unknown.keys()
     content = b"".join(file.read_bytes() for file in path.parent.glob("mailbox.db*"))
@@ -114,11 +125,11 @@ async def test_nothing_tells_which_keys_there_are(path: Path) -> None:
     assert b"nobody" not in content
 
 
-async def test_replies_come_in_the_order_of_the_requests(path: Path) -> None:
+async def test_replies_come_in_the_order_of_the_requests(kept_in: MailboxPlace) -> None:
     """Nothing in a reply tells which request it answers, so a refusal must not overtake what takes longer."""
     bodies = [deposit(), {"cmd": "x"}, COLLECT, deposit(payload="x"), deposit(), {"cmd": "ack"}] * 5
     answered: list[int] = []
-    async with running(path) as mailbox:
+    async with running(kept_in.open) as mailbox:
 
         async def ask(number: int, body: Any) -> None:
             await mailbox.handle("alice", body, NOW)
@@ -128,9 +139,9 @@ async def test_replies_come_in_the_order_of_the_requests(path: Path) -> None:
     assert answered == list(range(len(bodies)))
 
 
-async def test_one_who_asks_too_much_at_once_is_turned_away_and_nobody_else(path: Path) -> None:
+async def test_one_who_asks_too_much_at_once_is_turned_away_and_nobody_else(kept_in: MailboxPlace) -> None:
     many = mailbox_service.MAX_WAITING_EACH
-    async with running(path) as mailbox:
+    async with running(kept_in.open) as mailbox:
         greedy = [mailbox.handle("greedy", deposit(), NOW) for _ in range(many + 5)]
         modest = mailbox.handle("modest", deposit(), NOW)
         *replies, other = await asyncio.gather(*greedy, modest)
@@ -141,7 +152,7 @@ async def test_one_who_asks_too_much_at_once_is_turned_away_and_nobody_else(path
 
 
 async def test_the_loop_goes_on_while_the_file_is_locked(path: Path) -> None:
-    async with running(path) as mailbox:
+    async with running(partial(MailboxStore, path)) as mailbox:
         with locked(path):
             asked = asyncio.ensure_future(mailbox.handle("alice", deposit(), NOW))
             for _ in range(20):
@@ -163,7 +174,7 @@ async def test_a_locked_file_is_told_once_and_nothing_is_lost(
 ) -> None:
     monkeypatch.setattr(mailbox_store, "BUSY_TIMEOUT_S", 0.02)
     caplog.set_level(logging.INFO)
-    async with running(path) as mailbox:
+    async with running(partial(MailboxStore, path)) as mailbox:
         kept = (await mailbox.handle("alice", deposit(), NOW))["deposit_id"]
         with locked(path):
             for _ in range(3):
@@ -184,7 +195,7 @@ async def test_a_file_that_is_none_is_left_as_it_is_and_tried_again(
 ) -> None:
     treasure = b"something of great value"
     await asyncio.to_thread(path.write_bytes, treasure)
-    async with running(path) as mailbox:
+    async with running(partial(MailboxStore, path)) as mailbox:
         assert len(errors(caplog)) == 1
         assert f"Could not open the mailbox {path}" in errors(caplog)[0]
         for body in (deposit(), COLLECT, {"cmd": "ack", "deposit_ids": []}):
@@ -195,15 +206,41 @@ async def test_a_file_that_is_none_is_left_as_it_is_and_tried_again(
         assert (await mailbox.handle("alice", deposit(), NOW))["status"] == "ok"
 
 
-async def test_a_stopped_mailbox_answers_too(path: Path) -> None:
-    async with running(path) as mailbox:
+async def test_a_redis_that_is_away_is_told_once_and_nothing_is_lost(
+    children: Children, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mailbox_redis, "REST_S", 0.0)
+    caplog.set_level(logging.INFO)
+    server = await asyncio.to_thread(RedisServer, children, RedisSetup(appendonly=True))
+    config = ClusterConfig(port=server.port)
+    where = f"redis://127.0.0.1:{server.port}/0"
+    async with running(partial(RedisMailboxStore, config)) as mailbox:
+        kept = (await mailbox.handle("alice", deposit(), NOW))["deposit_id"]
+        await asyncio.to_thread(server.kill)
+        failed = {"status": "error", "reason": "mailbox_error", "mailbox_node": NODE}
+        await mailbox.handle("alice", deposit(), NOW)  # its connection was cut
+        caplog.clear()
+        for _ in range(3):
+            assert await mailbox.handle("alice", deposit(), NOW) == failed
+            assert await mailbox.handle("bob", COLLECT, NOW) == failed
+        assert [error.partition(" See ")[0] for error in errors(caplog)] == [
+            f"Could not {doing} the mailbox: The cluster's Redis at {where} refuses connections."
+            for doing in ("write", "read")
+        ]
+        await asyncio.to_thread(server.start)
+        assert await collected(mailbox) == [kept]
+        assert caplog.records[-1].getMessage() == f"the mailbox in Redis at {where} works again"
+
+
+async def test_a_stopped_mailbox_answers_too(kept_in: MailboxPlace) -> None:
+    async with running(kept_in.open) as mailbox:
         pass
     await mailbox.stop()
     assert (await mailbox.handle("alice", deposit(), NOW))["reason"] == "mailbox_error"
 
 
-async def test_what_was_begun_is_finished_before_the_end(path: Path) -> None:
-    mailbox = Mailbox(path, NODE)
+async def test_what_was_begun_is_finished_before_the_end(kept_in: MailboxPlace) -> None:
+    mailbox = Mailbox(kept_in.open, NODE)
     await mailbox.start()
     asked = [asyncio.ensure_future(mailbox.handle("alice", deposit(), NOW)) for _ in range(10)]
     await asyncio.sleep(0)
@@ -227,33 +264,61 @@ def released(tmp_path: Path) -> Write:
     return write
 
 
-async def test_what_a_released_hub_kept_is_taken_over_once(path: Path, released: Write) -> None:
+async def test_what_a_released_hub_kept_is_taken_over_once(kept_in: MailboxPlace, released: Write) -> None:
     entry = {"deposit_id": "id", "payload": LETTER, "expires_at": NOW + 10}
     file = released({name_of("bob"): [entry, {**entry, "deposit_id": "late", "expires_at": NOW}, {}]})
     before = file.read_bytes()
-    async with running(path, released=file) as mailbox:
+    async with running(kept_in.open, released=file) as mailbox:
         assert await collected(mailbox) == ["id"]
         assert (await mailbox.handle("bob", {"cmd": "ack", "deposit_ids": ["id"]}, NOW))["removed"] == 1
-    async with running(path, released=file) as mailbox:
+    async with running(kept_in.open, released=file) as mailbox:
         assert await collected(mailbox) == []
     assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"x": 1}', "[" * 100_000])
-async def test_a_file_that_cannot_be_read_is_left_and_harms_nothing(path: Path, released: Write, text: str) -> None:
+async def test_a_file_that_cannot_be_read_is_left_and_harms_nothing(
+    kept_in: MailboxPlace, released: Write, text: str
+) -> None:
     file = released(text)
-    async with running(path, released=file) as mailbox:
+    async with running(kept_in.open, released=file) as mailbox:
         assert (await mailbox.handle("alice", deposit(), NOW))["status"] == "ok"
     assert file.read_text("utf-8") == text
 
 
 async def test_one_that_is_mended_is_taken_over_after_all(
-    path: Path, released: Write, caplog: pytest.LogCaptureFixture
+    kept_in: MailboxPlace, released: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with running(path, released=released("{")):
+    async with running(kept_in.open, released=released("{")):
         assert "is not taken over" in caplog.text
     file = released({name_of("bob"): [{"deposit_id": "id", "payload": LETTER, "expires_at": NOW + 10}]})
-    async with running(path, released=file) as mailbox:
+    async with running(kept_in.open, released=file) as mailbox:
+        assert await collected(mailbox) == ["id"]
+
+
+async def test_files_of_hubs_of_a_cluster_are_known_by_what_is_in_them(
+    redis_server: RedisServer, released: Write
+) -> None:
+    """They have the same path, each on its own machine; and one machine may have been copied from another."""
+    opened = partial(RedisMailboxStore, ClusterConfig(port=redis_server.port))
+    for left in ("first", "second", "first"):
+        file = released({name_of("bob"): [{"deposit_id": left, "payload": LETTER, "expires_at": NOW + 10}]})
+        async with running(opened, released=file) as mailbox:
+            pass
+    async with running(opened) as mailbox:
+        assert await collected(mailbox) == ["first", "second"]
+
+
+async def test_it_is_taken_over_once_redis_is_there(
+    children: Children, released: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mailbox_redis, "REST_S", 0.0)
+    file = released({name_of("bob"): [{"deposit_id": "id", "payload": LETTER, "expires_at": NOW + 10}]})
+    server = await asyncio.to_thread(RedisServer, children)
+    await asyncio.to_thread(server.stop)
+    async with running(partial(RedisMailboxStore, ClusterConfig(port=server.port)), released=file) as mailbox:
+        assert (await mailbox.handle("bob", COLLECT, NOW))["reason"] == "mailbox_error"
+        await asyncio.to_thread(server.start)
         assert await collected(mailbox) == ["id"]
 
 
@@ -270,3 +335,18 @@ async def test_it_is_where_the_hub_keeps_its_data(own_home: Path) -> None:
     await mailbox.handle("alice", deposit(), NOW)
     assert (await mailbox.handle("alice", deposit(), NOW))["reason"] == "mailbox_full"
     await mailbox.stop()
+
+
+async def test_that_of_a_cluster_is_in_its_redis(own_home: Path, redis_server: RedisServer) -> None:
+    config = MailboxConfig(enabled=True, limits=Limits(per_box=1))
+    hubs = [open_mailbox(config, NODE, ClusterConfig(port=redis_server.port)) for _ in range(2)]
+    for hub in hubs:
+        assert hub is not None
+        await hub.start()
+    first, second = (hub for hub in hubs if hub is not None)
+    left = await first.handle("alice", deposit(), NOW)
+    assert await collected(second) == [left["deposit_id"]]
+    assert (await second.handle("alice", deposit(), NOW))["reason"] == "mailbox_full"
+    assert not (own_home / "data" / "hivemind-core" / "mailbox.db").exists()
+    await first.stop()
+    await second.stop()

@@ -356,14 +356,16 @@ async def test_keys_that_were_never_derived_are_when_they_are_needed() -> None:
         assert metadata["noise_psk"] == quick_psk(NEW, node_id).hex()
 
 
-async def test_a_handshake_that_began_before_a_rotation_is_begun_anew() -> None:
+async def test_a_handshake_that_began_before_what_is_valid_changed_is_begun_anew() -> None:
     async with lively() as hive:
         satellite = await known(hive)
         satellite.hold = True
-        await hive.connect(satellite, row_of(hive), "kitchen")
-        await rotate(hive)
-        assert satellite.closed is not None
-        assert satellite.closed[0] == 1013
+        for change in (rotate, lambda hive: elsewhere(hive, grace.ended)):
+            await hive.connect(satellite, row_of(hive), "kitchen")
+            assert satellite.closed is None
+            await change(hive)
+            assert satellite.closed is not None
+            assert satellite.closed[0] == 1013
 
 
 # below v3

@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,14 @@ def hub(children: Children) -> HubProcess:
 
 def link(room: ChatroomProcess) -> str:
     return str((room.get("/readyz")[1] or {}).get("link"))
+
+
+def says_no_more(hub: HubProcess) -> bool:
+    """Whether the hub has written nothing for a second."""
+    assert hub.child is not None
+    before = hub.child.output()
+    time.sleep(1)
+    return hub.child.output() == before
 
 
 def person(room: ChatroomProcess, name: str = "alice") -> Visitor:
@@ -92,6 +101,7 @@ def test_who_is_refused_stops_trying_and_says_so(children: Children, hub: HubPro
     refused = alice.say("hello")
     assert refused.status == 503
     assert refused.json["message"] == status["text"]
+    wait_until(lambda: says_no_more(hub), SLOW_S, "the hub's last word")
     assert hub.child is not None
     before = hub.child.output()
     with alice.listening() as stream:

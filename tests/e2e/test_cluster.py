@@ -353,6 +353,9 @@ async def test_hubs_that_share_an_assistant_answer_once(children: Children, join
     own = [text for text in satellites[1].said if text != "there"]
     wanted = ["you said: question 1", "one", "two", "two", "sent down", "last", "you said: moved"]
     assert sorted(own) == sorted(wanted)
-    assert [each.said for each in (satellites[0], satellites[2])] == [["you said: question 0"], ["you said: question 2"]]
+    assert [each.said for each in (satellites[0], satellites[2])] == [
+        ["you said: question 0"],
+        ["you said: question 2"],
+    ]
     for each in satellites:
         await each.client.close()

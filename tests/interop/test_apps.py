@@ -20,13 +20,13 @@ import pytest
 from helpers import bus_stub
 from helpers.hub_process import HOST, UTTERANCE, HubProcess
 from helpers.pair import DRIVERS, KEY, OUR_PROGRAMS, PASSWORD, RECONNECT_S, cannot_run
-from helpers.processes import Child, Children, free_port, wait_until
+from helpers.processes import Child, Children, free_port, json_lines, wait_until
 from helpers.released import CALLER, PINS, EnvironmentFailed, build_wheels, make_environment
 
 ROOT = Path(__file__).parents[2]
 WHEREABOUTS = {"PYTHONPATH": str(DRIVERS / "whereabouts")}
 APPLICATIONS = ("flask-chatroom", "cli", "deltachat")
-ADMITTED_S = 0.5
+ADMITTED_S = 1.5
 """The hub tells its agent of a satellite a moment before the satellite knows that it was admitted."""
 
 
@@ -97,7 +97,7 @@ class Stage:
 
     def on_the_bus(self, topic: str) -> list[dict[str, Any]]:
         """The messages of a type that were on the agent's bus so far."""
-        frames = [json.loads(line) for line in self.record.read_text("utf-8").splitlines()]
+        frames = json_lines(self.record)
         return [frame for frame in frames if frame["type"] == topic]
 
     def restart_hub(self) -> None:
@@ -142,7 +142,7 @@ class Room:
         return [(line["username"], line["message"]) for line in json.loads(self._ask("GET", "/messages")[1])]
 
     def _ask(self, method: str, path: str, form: str = "") -> tuple[int, bytes]:
-        connection = HTTPConnection(HOST, self._port, timeout=30)
+        connection = HTTPConnection(HOST, self._port, timeout=60)
         try:
             connection.request(method, path, form, {"Content-Type": "application/x-www-form-urlencoded"})
             answer = connection.getresponse()
@@ -154,7 +154,7 @@ class Room:
         """Say something, wait for the answer; both as they stand in the room."""
         assert self.post(user, text) == 302
         exchange = [(user, text), ("HiveMind", f"@{user} - you said: {text}")]
-        wait_until(lambda: exchange[1] in self.lines(), 20, f"an answer to {text}")
+        wait_until(lambda: exchange[1] in self.lines(), 60, f"an answer to {text}")
         return exchange
 
 
@@ -197,7 +197,7 @@ def test_the_terminal_answers_and_survives_the_hub(stage: Stage) -> None:
 
 def test_the_asyncio_bridge_answers_and_survives_the_hub(stage: Stage) -> None:
     application = stage.start("deltachat", "python", DRIVERS / "deltachat_bridge.py")
-    application.expect("ready", 30)
+    application.expect("ready")
     stage.assert_runs_on_ours(application)
 
     def ask(text: str, address: str) -> None:

@@ -21,7 +21,7 @@ from hivemind_bus_client.identity import NodeIdentity
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_bus_client.refusals import HiveMindRefused
 
-RECONNECT_S = 40
+RECONNECT_S = 60
 
 
 class ReleasedHub(HubProcess):
@@ -67,7 +67,7 @@ def made(hub: ReleasedHub, tmp_path: Path) -> Iterator[Any]:
 def talk(client: HiveMindHTTPClient, text: str) -> None:
     """Say something and hear the answer."""
     message = Message("recognizer_loop:utterance", {"utterances": [text], "lang": "en-us"})
-    answer = client.wait_for_response(message, "speak", timeout=20)
+    answer = client.wait_for_response(message, "speak", timeout=60)
     assert answer is not None
     assert answer.payload.data["utterance"] == f"you said: {text}"
 
@@ -83,6 +83,7 @@ def test_a_conversation_and_the_next_one(made: Any) -> None:
     again.connect()
     assert again.noise_transport.pattern == "KKpsk0"
     talk(again, "and now")
+    again.disconnect()  # two at once with one key end each other's sessions there
     client.connect()
     assert client.noise_transport.pattern == "KKpsk0"
 
@@ -100,7 +101,7 @@ def test_many_messages_at_once(made: Any) -> None:
     client.on_mycroft("speak", lambda message: heard.append(message.data["utterance"]))
     for number in range(30):
         client.emit(Message("recognizer_loop:utterance", {"utterances": [str(number)]}))
-    wait_until(lambda: len(heard) == 30, 20, "30 answers")
+    wait_until(lambda: len(heard) == 30, 60, "30 answers")
     assert heard == [f"you said: {number}" for number in range(30)]
 
 
@@ -121,7 +122,7 @@ def test_a_denied_type_is_told(made: Any) -> None:
     denied: list[Any] = []
     client.on_mycroft("hive.policy.denied", denied.append)
     client.emit(Message("mycroft.stop"))
-    wait_until(lambda: denied, 20, "the denial")
+    wait_until(lambda: denied, 60, "the denial")
     assert denied[0].data["denied_type"] == "mycroft.stop"
 
 
@@ -143,7 +144,7 @@ def test_a_session_that_somebody_ends_is_made_anew(hub: ReleasedHub, made: Any) 
     client = made()
     client.connect()
     url = f"http://{HOST}:{hub.http_port}/disconnect?authorization={authorization('anybody', KEY)}"
-    with urlopen(Request(url, method="POST"), timeout=10):
+    with urlopen(Request(url, method="POST"), timeout=60):
         pass
     wait_until(lambda: not client.connected, RECONNECT_S, "the loss")
     assert client.connected.wait(RECONNECT_S)

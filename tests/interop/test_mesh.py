@@ -20,7 +20,7 @@ from hivemind_bus_client.identity import NodeIdentity
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_bus_client.protocol import VERIFIED_SOURCE_PEER_KEY
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 SITES = ("kitchen", "bedroom")
 
 

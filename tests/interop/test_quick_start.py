@@ -35,7 +35,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hub(children: Children) -> HubProcess:
     """Our hub where the quick start looks for one: the default port of localhost."""
     try:
-        wait_until(lambda: not port_open(PORT), 30, f"port {PORT}, which the quick start names, is taken: free")
+        wait_until(lambda: not port_open(PORT), 60, f"port {PORT}, which the quick start names, is taken: free")
     except ChildError as error:
         cannot_run(str(error))
     bus = children.spawn("bus", [OUR_PROGRAMS / "python", bus_stub.__file__])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from helpers import bus_stub
 from helpers.hub_process import HOST, UTTERANCE, HubProcess
 from helpers.pair import KEY, OUR_PROGRAMS, PASSWORD, RECONNECT_S, cannot_run
-from helpers.processes import Children, free_port, wait_until
+from helpers.processes import Children, free_port, json_lines, wait_until
 from helpers.released import EnvironmentFailed, released
 from helpers.visitor import Visitor
 
@@ -53,7 +52,7 @@ def test_it_serves_and_its_users_are_answered(children: Children, programs: Path
     ask(alice, "hello")
     ask(bob, "good morning")
 
-    frames = [json.loads(line) for line in record.read_text("utf-8").splitlines()]
+    frames = json_lines(record)
     heard = [frame["context"] for frame in frames if frame["type"] == UTTERANCE]
     assert [context["user"] for context in heard] == ["alice", "bob"]
     assert heard[0]["source"].startswith("JarbasFlaskChatRoomV0.2::")

@@ -85,6 +85,7 @@ class Cluster:
         self._copies = Copies()
         self._sharing: dict[str, float] = {}
         self._here_at = float("-inf")
+        self._newcomers: frozenset[str] = frozenset()
         self._reception: Reception | None = None
         self._beats: asyncio.Task[None] | None = None
         self._on_frame: dict[str, Callable[[str, Frame], None]] = {
@@ -96,7 +97,7 @@ class Cluster:
             "gone": self._gone,
             "bye": self._bye,
             REPLY: self._reply,
-            MESH: lambda hub, frame: self._to.message(member(hub), HiveMessage.from_wire(frame["m"])),
+            MESH: self._mesh,
             DIRECT: lambda hub, frame: self._to.direct(frame["to"], HiveMessage.from_wire(frame["m"])),
             UP: lambda hub, frame: self._to.lift(member(hub), HiveMessage.from_wire(frame["m"])),
             ABOVE: lambda hub, frame: self._to.above(HiveMessage.from_wire(frame["m"])),
@@ -295,9 +296,19 @@ class Cluster:
 
     def relay(self, message: HiveMessage, *, unheard: bool = False) -> list[str] | None:
         hubs = [each.hub for each in self.others() if not (unheard and each.hub in self._sharing)]
-        frame = {"t": MESH, "m": message.as_dict}
+        frame = {"t": MESH, "m": message.as_dict, "at": self._wire.time_ms()}
         sent = [self._wire.send(hub, frame) for hub in hubs]
         return [member(hub) for hub in hubs] if all(sent) and (hubs or self._wire.available) else None
+
+    def _mesh(self, hub: str, frame: Frame) -> None:
+        self._newcomers = self._presence.came_after(frame["at"]) if "at" in frame else frozenset()
+        try:
+            self._to.message(member(hub), HiveMessage.from_wire(frame["m"]))
+        finally:
+            self._newcomers = frozenset()
+
+    def newcomers(self) -> frozenset[str]:
+        return self._newcomers
 
     def lift(self, message: HiveMessage) -> bool:
         """Send a message to the hub above by way of the one that is joined to it."""

@@ -24,6 +24,8 @@ class Presence:
         self._me = me
         self._claims: dict[str, Claim] = {}
         self._at: dict[str, set[str]] = {me: set()}
+        self._latest_ms = 0
+        """Since when the last satellite of this hub is here."""
 
     def __len__(self) -> int:
         return len(self._claims)
@@ -57,6 +59,8 @@ class Presence:
                 if known[1] == self._me:
                     lost.append(peer_id)
             self._claims[peer_id] = (since_ms, hub)
+            if hub == self._me:
+                self._latest_ms = max(self._latest_ms, since_ms)
             self._at.setdefault(hub, set()).add(peer_id)
         return lost
 
@@ -73,6 +77,13 @@ class Presence:
         self.left(hub, list(self._at.get(hub, ())))
         if hub != self._me:
             self._at.pop(hub, None)
+
+    def came_after(self, at_ms: int) -> frozenset[str]:
+        """Return the satellites of this hub that were not here yet at a time: what was sent to all then reached them
+        where they were before, or is not for them."""
+        if self._latest_ms <= at_ms:
+            return frozenset()
+        return frozenset(peer_id for peer_id in self._at[self._me] if self._claims[peer_id][0] > at_ms)
 
     def own(self) -> Iterator[list[tuple[str, int]]]:
         """Yield the satellites of this hub with since when, in chunks; at least one, which may be empty."""

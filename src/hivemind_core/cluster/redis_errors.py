@@ -16,6 +16,7 @@ _NEEDS_TLS = "ended the connection. If it speaks TLS, write `cluster.url` as red
 _PASSWORD = "refuses the username or password. Set `cluster.password` (and `cluster.username`, where it has users)"
 _RIGHTS = "does not let this user do that. Give it the rights that docs/clusters.md names"
 _FILES = "cannot be reached: a file named by `cluster.ca_certs`, `certfile` or `keyfile` cannot be read"
+_FULL = "is full. Raise its `maxmemory`"
 _NO_SOCKET = "cannot be reached: there is no such socket. See that it runs, with `unixsocket` in its configuration"
 
 
@@ -97,6 +98,7 @@ _ROWS: tuple[tuple[type[BaseException], Callable[[Any, ClusterConfig], str]], ..
     (redis.ReadOnlyError, _fixed("only keeps a copy. Name the primary in `cluster.url`")),
     (redis.BusyLoadingError, _fixed("is still loading its data. Try again in a moment")),
     (redis.TimeoutError, _timeout),
+    (redis.OutOfMemoryError, _fixed(_FULL)),
     (redis.ResponseError, _as_it_says),
 )
 

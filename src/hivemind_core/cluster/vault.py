@@ -108,15 +108,19 @@ def opened(config: ClusterConfig) -> Iterator[Vault]:
         client.close()
 
 
-def redis_client(module: str, config: ClusterConfig) -> Any:
-    """Return a client of redis-py, from its blocking or its asyncio module, that asks once and waits a bounded time."""
+def redis_client(module: str, config: ClusterConfig, timeout_s: float | None = None) -> Any:
+    """Return a client of redis-py, from its blocking or its asyncio module, that asks once and waits a bounded time.
+
+    `timeout_s` is that of connecting and of each answer, by default `TIMEOUT_S`.
+    """
     from importlib import import_module
 
     try:
         library = import_module(module)
     except ModuleNotFoundError:
         raise ConfigError(f"A cluster needs redis-py, which is not installed. Run: {INSTALL_REDIS}") from None
-    timeouts = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+    timeout_s = timeout_s or TIMEOUT_S
+    timeouts = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
     retry = import_module(f"{module}.retry").Retry(import_module("redis.backoff").NoBackoff(), 0)
     return library.Redis(**config.connection(), **timeouts, retry=retry, decode_responses=False)
 

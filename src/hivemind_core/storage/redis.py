@@ -69,7 +69,7 @@ class RedisStore:
 
     def load(self) -> list[Client]:
         with self._redis.errors("read"):
-            self._stored = self._known_stored()
+            self._stored = self._not_lost(self._known_stored())
         known, self._clients = self._clients, {}
         for record in sorted(self._stored.items()):
             self._clients[record] = known[record] if record in known else read_client(*record)
@@ -94,10 +94,19 @@ class RedisStore:
 
     def _compare(self) -> None:
         begun = time.monotonic()
-        stored = _all_stored(self._redis, self._keys)
+        stored = self._not_lost(_all_stored(self._redis, self._keys))
         self._others += stored != self._stored
         self._stored = stored
         self._compared(time.monotonic() - begun)
+
+    def _not_lost(self, stored: Stored) -> Stored:
+        """Refuse a database that has no records any more: not even deleting all clients leaves none."""
+        if self._stored and not stored:
+            raise StorageError(
+                f"The client database {self.settings} has lost its clients: no key {self._keys.prefix}:client:* is"
+                " left. Put back a copy of the data of Redis, or restart the hub to begin without clients."
+            )
+        return stored
 
     def _compared(self, took_s: float) -> None:
         self._compare_at = time.monotonic() + max(COMPARE_EVERY_S, COMPARE_SHARE * took_s)
@@ -189,9 +198,9 @@ class RedisStore:
         rows = list(clients)
         records = records_of(rows)
         texts = {record["client_id"]: encoded(record) for record in records}
-        with self._redis.errors("write"), closing(RedisConnection(self.settings, PATIENT_S)) as patient:
-            numbers = patient.texts([self._keys.count, self._keys.last_id, self._keys.changes])
-            if _all_stored(patient, self._keys):
+        with self._redis.errors("write"):
+            numbers = self._redis.texts([self._keys.count, self._keys.last_id, self._keys.changes])
+            if _all_stored(self._redis, self._keys):
                 raise StorageError(f"The client database {self.settings} is not empty.")
             back = (read_client(client_id, text.encode()) for client_id, text in texts.items())
             check_same(rows, [row for row in back if row is not None], self.settings)
@@ -203,7 +212,9 @@ class RedisStore:
                 commit.add(record)
             last = max(*map(number, numbers[:2]), *texts, 0)
             commit.number(last, last)
-            if not self._done(patient.commit(commit), texts):
+            with closing(RedisConnection(self.settings, PATIENT_S)) as patient:
+                changes = patient.commit(commit)
+            if not self._done(changes, texts):
                 raise StorageError(f"Somebody has written to the client database {self.settings} meanwhile.")
 
     def edit(self, client_id: int, change: Change) -> Client | None:

@@ -129,8 +129,12 @@ def _connected(settings: RedisSettings, timeout_s: float) -> redis.Redis | Redis
     nodes = settings.nodes
     if not nodes:
         single = redis.Redis(settings.host, settings.port, settings.db, unix_socket_path=settings.socket, **options)
-        if not _is_of_cluster(single):
-            return single
+        try:
+            if not _is_of_cluster(single):
+                return single
+        except BaseException:
+            single.close()
+            raise
         single.close()
         nodes = ((settings.host, settings.port),)
     if settings.hash_tag is None:

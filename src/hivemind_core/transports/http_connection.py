@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from hivemind_bus_client.refusals import REFUSALS, TRY_AGAIN_LATER
+from hivemind_bus_client.refusals import INTERNAL_ERROR, REFUSALS
 
 from ..fairness import LoopShare
 from ..peers import Peer
@@ -159,7 +159,7 @@ class HTTPConnection(HTTPSession):
             return
         log.warning("closing %s: nobody knows what it has received by way of another hub", self.remote)
         self.drop()
-        self.close(TRY_AGAIN_LATER, "messages may have been lost between hubs")
+        self.close(INTERNAL_ERROR, "messages may have been lost between hubs")
 
 
 def _set(woken: asyncio.Future[Any], value: bool | None = True) -> None:

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from hivemind_bus_client.refusals import TRY_AGAIN_LATER
+from hivemind_bus_client.refusals import GOING_AWAY
 
 from ..fairness import Ration
 from ..limits import Remembered, neighbourhood
@@ -40,7 +40,7 @@ MAX_FAR = 65_536
 LOOKS_PER_S, LOOKS_AT_ONCE = 50.0, 1000
 """How often the others are asked for sessions that this hub does not know, for one address."""
 MAX_ADDRESSES = 4096
-UNREACHABLE = Ending(TRY_AGAIN_LATER, "the hub of this session cannot be reached")
+UNREACHABLE = Ending(GOING_AWAY, "the hub of this session cannot be reached")
 
 Body = Mapping[str, Any]
 Handler = Callable[[Body], Awaitable[dict[str, Any]]]

@@ -338,3 +338,28 @@ async def test_a_ping_reaches_everybody_and_their_answers_come_back(three: Memor
     heard = [each.payload.body["peer"] for each in of_type(alice, PROPAGATE)]
     assert sorted(heard) == sorted([three.identity.node_id, "bob", "carol"])
     assert [len(of_type(each, PROPAGATE)) for each in (bob, carol)] == [1, 1]
+
+
+@pytest.mark.parametrize("kind", [PROPAGATE, BROADCAST, CASCADE])
+async def test_who_moves_while_a_message_is_under_way_does_not_get_it_again(
+    pair: MemoryCluster, kind: HiveMessageType
+) -> None:
+    alice, bob = await one_each(pair, is_admin=True)
+    row = pair.hives[0].add_client("roamer")
+    await pair.hives[1].hub.refresh()
+    before = await pair.hives[0].join("roamer", client=row, session_id="the one")
+    await pair.settle()
+    pair.redis.hold()
+    alice.send(carrying(kind, metadata={"query_id": "q1"}))
+    await pair.settle()
+    before.leave()
+    pair.clock.advance(1)
+    after = MemorySatellite(pair.hives[1], row.password or "", before.session)
+    after.static_key = before.static_key
+    await pair.hives[1].connect(after, row, "roamer")
+    pair.redis.let_go()
+    await pair.settle()
+    assert [len(of_type(each, kind)) for each in (before, after, bob)] == [1, 0, 1]
+    alice.send(carrying(kind, "again", metadata={"query_id": "q2"}))
+    await pair.settle()
+    assert len(of_type(after, kind)) == 1

@@ -88,3 +88,13 @@ def test_in_whichever_order_they_hear_all_come_to_the_same(claims: list[tuple[st
             left = {each: said for each, said in left.items() if said}
         observers.append([presence.where(peer_id) for peer_id in ("p", "q")])
     assert observers[0] == observers[1]
+
+
+def test_who_came_after_a_time_is_known_of_this_hub() -> None:
+    presence = Presence("me")
+    assert presence.came_after(0) == frozenset()
+    presence.here("me", [("kitchen", 5), ("hall", 7)])
+    presence.here("other", [("cellar", 9)])
+    assert [presence.came_after(at) for at in (4, 5, 6, 7)] == [{"kitchen", "hall"}, {"hall"}, {"hall"}, set()]
+    presence.left("me", ["hall"])
+    assert presence.came_after(4) == {"kitchen"}

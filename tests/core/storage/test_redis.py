@@ -1,20 +1,16 @@
-"""Clients in Redis: as released hubs leave them and read on, shared with them, damaged, and in a Redis Cluster."""
+"""Clients in Redis: as released hubs leave them and read on, shared with them, and damaged."""
 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from typing import Any
 
 import pytest
 
-from helpers.processes import Children
-from helpers.redis_server import RedisServer, RedisSetup
+from helpers.redis_server import RedisServer
 from helpers.stores import dump
 from hivemind_core.clients import REVOKED, Client, tombstone
-from hivemind_core.config import ConfigError
 from hivemind_core.database import ClientDatabase
 from hivemind_core.storage import DuplicateKey, StorageError
 from hivemind_core.storage import redis as redis_store
@@ -363,6 +359,28 @@ def test_a_number_of_clients_that_cannot_be_is_not_counted_up_to(
     assert [row.client_id for row in opened().load()] == [1]
 
 
+@pytest.mark.parametrize("looks", ["at the number of changes", "at all records"])
+def test_a_redis_that_was_emptied_is_a_failure_and_no_deletion(
+    redis_server: RedisServer, opened: Callable[[], RedisStore], request: pytest.FixtureRequest, looks: str
+) -> None:
+    """As one does that keeps nothing on a disk and starts anew: every satellite would be told to stay away for good."""
+    if looks == "at all records":
+        request.getfixturevalue("compares")
+    db = ClientDatabase(opened())
+    db.add(Client(0, "a"))
+    db.delete(db.add(Client(0, "b")).client_id)
+    copy = stored(redis_server)
+    redis_server.call("FLUSHALL")
+    for _ in range(2):
+        with pytest.raises(StorageError, match=r"has lost its clients: no key client:client:\* is left"):
+            db.refresh()
+    assert db.by_key("a") is not None
+    put(redis_server, copy)
+    assert db.refresh() == set()
+    db.delete(1)
+    assert (db.refresh(), len(db)) == (set(), 0)
+
+
 def test_prefixes_keep_clients_apart(redis_server: RedisServer) -> None:
     prefixes = ("client", "client:client", "c*", "c?[a-z]\\", "{tag}")
     stores = [RedisStore(read_settings(redis_server.options(index_prefix=prefix))) for prefix in prefixes]
@@ -417,59 +435,3 @@ def test_rows_are_not_restored_where_somebody_adds_one_meanwhile(
     with pytest.raises(StorageError, match="meanwhile"):
         store.restore([Client(5, "a")])
     assert stored(redis_server) == RELEASED
-
-
-# a Redis Cluster
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with Children(tmp_path_factory.mktemp("cluster")) as children:
-        yield RedisServer(children, RedisSetup(cluster=True, password="s3cret", appendonly=True))
-
-
-@pytest.mark.parametrize("named", ["by its nodes", "by host and port"])
-def test_a_cluster_keeps_clients_under_a_hash_tag(cluster: RedisServer, named: str) -> None:
-    cluster.call("FLUSHALL")
-    options = cluster.options(cluster_hash_tag="hive")
-    if named == "by its nodes":
-        nodes = [{"host": cluster.setup.host, "port": cluster.port}]
-        options = {**options, "port": 1, "cluster_nodes": nodes}
-    settings = read_settings(options)
-    with closing(RedisStore(settings)) as store, closing(RedisStore(settings)) as other:
-        store.restore([Client(2, "b", "kitchen"), tombstone(4)])
-        assert other.insert(Client(0, "a")).client_id == 5
-        with pytest.raises(DuplicateKey):
-            store.insert(Client(0, "a"))
-        other.edit(2, setting(is_admin=True))
-        other.touch([2, 5], 7.0)
-        stamp = store.version()
-        assert other.delete(5)
-        assert store.version() != stamp
-        assert (
-            store.load()
-            == read_redis(settings)
-            == [
-                Client(2, "b", "kitchen", is_admin=True, last_seen=7.0),
-                tombstone(4),
-                tombstone(5),
-            ]
-        )
-        cluster.restart()
-        assert [row.client_id for row in after_a_while(store)] == [2, 4, 5]
-    assert all(key.startswith("client:{hive}:") for key in cluster.call("KEYS", "*"))
-
-
-def after_a_while(store: RedisStore) -> list[Client]:
-    """Read the clients of a cluster that was away: the first answer may be that it is not there."""
-    for _ in range(10):
-        try:
-            return store.load()
-        except StorageError:
-            threading.Event().wait(0.2)
-    return store.load()
-
-
-def test_a_cluster_without_a_hash_tag_is_refused_with_what_to_do(cluster: RedisServer) -> None:
-    with pytest.raises(ConfigError, match=r"is in a Redis Cluster.*`cluster_hash_tag`.*hivemind-redis-migrate-cluster"):
-        RedisStore(read_settings(cluster.options()))

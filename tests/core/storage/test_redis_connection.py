@@ -16,9 +16,9 @@ import pytest
 from helpers.processes import PATIENCE_S, Children, free_port, wait_until
 from helpers.redis_server import RedisServer, RedisSetup, make_certificate
 from helpers.stores import dump
-from hivemind_core.clients import Client
+from hivemind_core.clients import Client, tombstone
 from hivemind_core.config import ConfigError
-from hivemind_core.storage import StorageError
+from hivemind_core.storage import DuplicateKey, StorageError
 from hivemind_core.storage.redis import RedisStore, read_redis
 from hivemind_core.storage.redis_connection import TIMEOUT_S
 from hivemind_core.storage.redis_settings import RedisSettings, read_settings
@@ -281,6 +281,64 @@ def test_killed_in_the_middle_of_writes_it_has_all_that_it_acknowledged(server: 
         assert found[f"client:idx:{row.client_id}"] == {"name": row.name, "api_key": row.api_key}
     assert found["client:count"] == str(max(rows))
     assert sum(key.startswith("client:name:") for key in found) == len(rows)
+
+
+# a Redis Cluster
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with Children(tmp_path_factory.mktemp("cluster")) as children:
+        yield RedisServer(children, RedisSetup(cluster=True, password="s3cret", appendonly=True))
+
+
+@pytest.mark.parametrize("named", ["by its nodes", "by host and port"])
+def test_a_cluster_keeps_clients_under_a_hash_tag(cluster: RedisServer, named: str) -> None:
+    cluster.call("FLUSHALL")
+    options = cluster.options(cluster_hash_tag="hive")
+    if named == "by its nodes":
+        nodes = [{"host": cluster.setup.host, "port": cluster.port}]
+        options = {**options, "port": 1, "cluster_nodes": nodes}
+    settings = read_settings(options)
+    with closing(RedisStore(settings)) as store, closing(RedisStore(settings)) as other:
+        store.restore([Client(2, "b", "kitchen"), tombstone(4)])
+        assert other.insert(Client(0, "a")).client_id == 5
+        with pytest.raises(DuplicateKey):
+            store.insert(Client(0, "a"))
+        other.edit(2, lambda row: {"is_admin": True})
+        other.touch([2, 5], 7.0)
+        stamp = store.version()
+        assert other.delete(5)
+        assert store.version() != stamp
+        assert (
+            store.load()
+            == read_redis(settings)
+            == [
+                Client(2, "b", "kitchen", is_admin=True, last_seen=7.0),
+                tombstone(4),
+                tombstone(5),
+            ]
+        )
+        cluster.restart()
+        assert [row.client_id for row in after_a_while(store)] == [2, 4, 5]
+    assert all(key.startswith("client:{hive}:") for key in cluster.call("KEYS", "*"))
+
+
+def after_a_while(store: RedisStore) -> list[Client]:
+    """Read the clients of a cluster that was away: the first answer may be that it is not there."""
+
+    def answered() -> list[Client] | None:
+        with suppress(StorageError):
+            return store.load()
+        return None
+
+    rows: list[Client] = wait_until(answered, PATIENCE_S, "the cluster is there again")
+    return rows
+
+
+def test_a_cluster_without_a_hash_tag_is_refused_with_what_to_do(cluster: RedisServer) -> None:
+    with pytest.raises(ConfigError, match=r"is in a Redis Cluster.*`cluster_hash_tag`.*hivemind-redis-migrate-cluster"):
+        RedisStore(read_settings(cluster.options()))
 
 
 def test_settings_of_a_cluster_that_is_none_are_told(server: RedisServer) -> None:

@@ -27,7 +27,7 @@ from hivemind_core.transports import http_elsewhere
 from hivemind_core.transports.http_answers import REPLICA_COOKIE
 from hivemind_core.transports.http_requests import COOKIE
 
-UNREACHABLE = {**GONE, "code": 1013, "reason": "the hub of this session cannot be reached"}
+UNREACHABLE = {**GONE, "code": 1001, "reason": "the hub of this session cannot be reached"}
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ async def test_the_next_fetch_waits_to_know_what_became_of_the_last(three: HTTPC
         assert await asyncio.wait_for(again, 30) == ["dong"]
 
 
-LOST = {**GONE, "code": 1013, "reason": "messages may have been lost between hubs"}
+LOST = {**GONE, "code": 1011, "reason": "messages may have been lost between hubs"}
 
 
 async def test_a_session_ends_where_nobody_knows_what_arrived(

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
+from helpers.link_hub import eventually
 from hivemind_core.transports import intake
 from hivemind_core.transports.intake import Intake, IntakeServer
 
@@ -218,8 +219,7 @@ async def test_in_doubt_a_connection_may_send_somewhat_more_for_a_while(trusted:
     rig.port = listener.sockets[0].getsockname()[1]
     reader, writer = await rig.dial()
     writer.write(b"POST / HTTP/1.1\r\nHost: hub\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
-    while rig.held <= intake.MAX_STRANGER_BYTES:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: rig.held > intake.MAX_STRANGER_BYTES)
     assert rig.held < 4 * intake.MAX_STRANGER_BYTES
     rig.is_known.set()
     if trusted:
