@@ -62,13 +62,15 @@ class Company(Protocol):
     def tell(self, way: str, message: HiveMessage) -> bool:
         """Send a message to another hub, which knows what to do with it."""
 
-    def newcomers(self) -> frozenset[str]:
-        """Return the satellites here that came after the message was sent that is being taken from another hub."""
+    def not_for(self) -> frozenset[str]:
+        """Return the satellites here that are not to get the message that is being taken from another hub: they came
+        after it was sent, or sent it."""
 
-    def relay(self, message: HiveMessage, *, unheard: bool = False) -> list[str] | None:
+    def relay(self, message: HiveMessage, sender: str = "", *, unheard: bool = False) -> list[str] | None:
         """Pass a message to the satellites of all other hubs; return the ways to them, None if one was not reached.
 
-        `unheard` leaves out the hubs that share this one's assistant.
+        It does not go to `sender`, should that be there by then. `unheard` leaves out the hubs that share this one's
+        assistant.
         """
 
     def hears(self, message: Message) -> bool:
@@ -111,10 +113,10 @@ class Alone:
     def tell(self, way: str, message: HiveMessage) -> bool:
         return False
 
-    def newcomers(self) -> frozenset[str]:
+    def not_for(self) -> frozenset[str]:
         return frozenset()
 
-    def relay(self, message: HiveMessage, *, unheard: bool = False) -> list[str] | None:
+    def relay(self, message: HiveMessage, sender: str = "", *, unheard: bool = False) -> list[str] | None:
         return []
 
     def hears(self, message: Message) -> bool:

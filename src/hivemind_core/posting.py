@@ -74,7 +74,7 @@ class Post:
         return self._to_all(outgoing) if outgoing.can_be_relayed else None
 
     def _to_all(self, outgoing: Outgoing, but: str = "") -> list[str]:
-        without = {but, *self._around.company.newcomers()}
+        without = {but, *self._around.company.not_for()}
         peers = [peer for peer in self._around.peers if peer.peer_id not in without]
         return [peer.peer_id for peer in peers if self._send(peer, outgoing)]
 
@@ -119,7 +119,7 @@ class Post:
             self.deny(sender, denied("upstream_unavailable", kind))
 
     def _to_other_hubs(self, sender: str, message: HiveMessage, kind: str) -> None:
-        if member_of(sender) or self._around.company.relay(message) is not None:
+        if member_of(sender) or self._around.company.relay(message, sender) is not None:
             return
         if message.msg_type in QUESTIONS:
             log.warning("a %s reaches only the satellites of this hub, not those of the others", kind)

@@ -218,8 +218,6 @@ async def test_a_redis_that_is_away_is_told_once_and_nothing_is_lost(
         kept = (await mailbox.handle("alice", deposit(), NOW))["deposit_id"]
         await asyncio.to_thread(server.kill)
         failed = {"status": "error", "reason": "mailbox_error", "mailbox_node": NODE}
-        await mailbox.handle("alice", deposit(), NOW)  # its connection was cut
-        caplog.clear()
         for _ in range(3):
             assert await mailbox.handle("alice", deposit(), NOW) == failed
             assert await mailbox.handle("bob", COLLECT, NOW) == failed

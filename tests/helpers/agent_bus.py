@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import json
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -29,13 +28,6 @@ async def eventually(condition: Callable[[], Any], patience_s: float = PATIENCE_
     while not condition():
         assert loop.time() < deadline, "waited in vain"
         await asyncio.sleep(0.005)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class EchoBus:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,20 +12,12 @@ from typing import Any
 
 from .bus_peer import BusPeer
 from .hub_process import HOST, HubProcess
-from .processes import Child, Children, free_port, port_open, wait_until
+from .processes import Child, Children, free_port, wait_until
 from .visitor import Visitor
 
 BIN = Path(sys.executable).parent
 KEY, PASSWORD = "access-key-of-the-chatroom", "orbital-walnut-cipher-93-lantern"
 WAIT_S = 60.0
-
-
-def quiet_port() -> int:
-    """A free port that no outgoing connection is given while the chatroom does not listen at it."""
-    chosen = random.SystemRandom()
-    while port_open(port := chosen.randrange(20_000, 32_000)):
-        pass
-    return port
 
 
 class ChatroomProcess:
@@ -37,7 +28,7 @@ class ChatroomProcess:
         self.hub_port = hub_port
         self.options = options
         self.home = children.home(name)
-        self.port = quiet_port()
+        self.port = free_port()
         self.name = name
         self.child: Child | None = None
 

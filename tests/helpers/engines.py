@@ -120,8 +120,11 @@ class Podman:
         partial.rename(archive)
         shutil.rmtree(root, ignore_errors=True)
 
-    def build(self, context: Path, file: str, image: str, **build_arguments: str) -> None:
-        """Build one image from a folder, unless it exists; `target` is a stage of the container file."""
+    def build(self, context: Path, file: str, image: str, wheels: Path, **build_arguments: str) -> None:
+        """Build one image from a folder, unless it exists; `target` is a stage of the container file.
+
+        The wheels are at /wheels during the build, where they would be copied to.
+        """
         if self.has(image):
             return
         arguments = {"BASE_IMAGE": BASE, **build_arguments}
@@ -129,6 +132,7 @@ class Podman:
         argv: list[str | Path] = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--layers"]
         argv += [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
         argv += ["--target", target] if target else []
+        argv += ["--volume", f"{wheels}:/wheels:ro"]
         must([*argv, "--file", context / file, "--tag", image, context], BUILD_TIMEOUT_S, **self.environ)
 
     def clear(self) -> None:

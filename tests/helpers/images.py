@@ -6,11 +6,10 @@ They are built without a package index, from wheels that are made once.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +43,7 @@ def podman_with_images(clone_of: Callable[..., Clone]) -> Iterator[tuple[Podman,
         hub = _digest(_contents(*(ROOT / name for name in CONTEXT if name != "deploy"), ROOT / "deploy" / "hub"))
         version = f"{hub}-{ovos}"
         clone = clone_of(VERSION=version, PULL_POLICY="never")
-        for wheel in wheels.glob("*.whl"):
-            _provide(wheel, clone.deploy / "wheels" / wheel.name)
-        _build(podman, clone, version, ovos)
+        _build(podman, clone, wheels, version, ovos)
         try:
             yield podman, clone
         finally:
@@ -59,7 +56,7 @@ def room(version: str) -> str:
     return f"localhost/room:{version.partition('-')[2]}"
 
 
-def _build(podman: Podman, clone: Clone, version: str, ovos: str) -> None:
+def _build(podman: Podman, clone: Clone, wheels: Path, version: str, ovos: str) -> None:
     """Build what is missing. Images that begin alike follow each other, so that a layer is built once."""
     builds = _builds(clone)
 
@@ -67,7 +64,7 @@ def _build(podman: Podman, clone: Clone, version: str, ovos: str) -> None:
         for image in images:
             arguments = {**builds[image]["args"], **WHEELS, "target": builds[image].get("target", "")}
             kept = f"{image}:{version if image in hub else ovos}"
-            podman.build(clone.path, builds[image]["dockerfile"], kept, **arguments)
+            podman.build(clone.path, builds[image]["dockerfile"], kept, wheels, **arguments)
             podman.run("tag", kept, f"{image}:{version}")
 
     hub = [image for image in builds if "target" in builds[image]]
@@ -78,7 +75,7 @@ def _build(podman: Podman, clone: Clone, version: str, ovos: str) -> None:
         begun += [pool.submit(make, *skills), pool.submit(make, *(set(builds) - {core, *skills, *hub}))]
     for done in begun:
         done.result()
-    podman.build(ROOM, "Containerfile", room(version), BASE_IMAGE=f"localhost/ovos-audio:{ovos}")
+    podman.build(ROOM, "Containerfile", room(version), wheels, BASE_IMAGE=f"localhost/ovos-audio:{ovos}")
 
 
 def _builds(clone: Clone) -> dict[str, dict[str, Any]]:
@@ -114,13 +111,6 @@ def _wheels() -> Path:
 
 def _applies(requirement: Requirement, environment: dict[str, str]) -> bool:
     return requirement.marker is None or requirement.marker.evaluate(environment)
-
-
-def _provide(wheel: Path, target: Path) -> None:
-    with suppress(OSError):  # another file system
-        os.link(wheel, target)
-        return
-    shutil.copy2(wheel, target)
 
 
 def _forget_old(podman: Podman, version: str, ovos: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,11 +28,29 @@ class MemoryRedis:
         self.wires: dict[str, MemoryWire] = {}
         self.carried: list[tuple[str, str, Frame]] = []
         """Sender, receiver ("" for all) and frame."""
+        self._held: list[Callable[[], None]] | None = None
 
     def set_available(self, available: bool, only: Iterable[str] | None = None) -> None:
         """Be there, or not, for these hubs or for all."""
         for wire in self.wires.values() if only is None else [self.wires[hub] for hub in only]:
             wire.set_available(available)
+
+    def hold(self) -> None:
+        """Keep what is sent, until `let_go`."""
+        self._held = []
+
+    def let_go(self) -> None:
+        """Carry what was kept."""
+        held, self._held = self._held or [], None
+        for deliver in held:
+            asyncio.get_running_loop().call_soon(deliver)
+
+    def bring(self, deliver: Callable[[], None]) -> None:
+        """Carry a frame: not at once, and in order."""
+        if self._held is None:
+            asyncio.get_running_loop().call_soon(deliver)
+        else:
+            self._held.append(deliver)
 
     def kill(self, hub: str) -> None:
         """Let nothing more come from a hub, nor to it, without a word."""
@@ -76,14 +95,14 @@ class MemoryWire:
             self.lost.append(frame)
             return False
         self._redis.carried.append((self.hub, hub, frame))
-        asyncio.get_running_loop().call_soon(wire.take, self.hub, frame)
+        self._redis.bring(partial(wire.take, self.hub, frame))
         return True
 
     def tell(self, frame: Frame) -> bool:
         if self.available:
             self._redis.carried.append((self.hub, "", frame))
             for wire in [wire for wire in self._redis.wires.values() if wire is not self and wire.available]:
-                asyncio.get_running_loop().call_soon(wire.take, self.hub, frame)
+                self._redis.bring(partial(wire.take, self.hub, frame))
         return self.available
 
     def take(self, hub: str, frame: Frame) -> None:

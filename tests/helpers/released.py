@@ -14,12 +14,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 OLDEST_CLIENTS = ("released-client-0.7.0a2", "released-client-0.4.4")
 PINS = Path(__file__).parents[1] / "interop" / "peers"
 INSTALL_TIMEOUT_S = 600
+TRIES = 3
+"""A package index does not always answer."""
 MARKER = "complete"
 CALLER = dict(os.environ)  # a test's own HOME would be one without the installer's cache
 
@@ -74,10 +76,10 @@ def make_environment(folder: Path, requirements: Sequence[str]) -> Path:
     python = folder / "bin" / "python"
     if uv := _uv():
         _run(uv, "venv", "--quiet", "--no-project", "--python", sys.executable, str(folder))
-        _run(uv, "pip", "install", "--quiet", "--python", str(python), *requirements)
+        _install(uv, "pip", "install", "--quiet", "--python", str(python), *requirements)
     else:
         _run(sys.executable, "-m", "venv", str(folder))
-        _run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements)
+        _install(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements)
     return python.parent
 
 
@@ -92,6 +94,14 @@ def build_wheels(projects: Sequence[Path], folder: Path) -> None:
 def _uv() -> str | None:
     programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     return shutil.which("uv", path=programs)
+
+
+def _install(*argv: str) -> None:
+    for _ in range(TRIES - 1):
+        with suppress(EnvironmentFailed):
+            _run(*argv)
+            return
+    _run(*argv)
 
 
 def _run(*argv: str) -> None:

@@ -30,6 +30,8 @@ HERE = "hive.cluster.here"
 """Said on the assistant's bus, so that hubs that share one know of each other."""
 HERE_EVERY_S, SHARED_S = 5.0, 12.0
 """How often it is said, and for how long it counts."""
+HELD_UP_S = 3.0
+"""A hub whose clock was still for so long was itself paused: it could not hear the others."""
 LISTEN_S = 3.0
 """Before it takes the lead, a hub listens for so long whether there is an older one."""
 REPLY, MESH, DIRECT, UP, ABOVE = "reply", "mesh", "direct", "up", "above"
@@ -85,7 +87,8 @@ class Cluster:
         self._copies = Copies()
         self._sharing: dict[str, float] = {}
         self._here_at = float("-inf")
-        self._newcomers: frozenset[str] = frozenset()
+        self._ticked_at = float("inf")
+        self._not_for: frozenset[str] = frozenset()
         self._reception: Reception | None = None
         self._beats: asyncio.Task[None] | None = None
         self._on_frame: dict[str, Callable[[str, Frame], None]] = {
@@ -172,8 +175,11 @@ class Cluster:
 
     def tick(self) -> None:
         """To be called every second: say that this hub is there, and miss those that are silent."""
-        now = self._clock()
+        now, before = self._clock(), self._ticked_at
+        self._ticked_at = now
         self._wire.tell({"t": "beat", **self.me.told()})
+        if now - before >= HELD_UP_S:
+            self._members.wait_for_all(now)
         if self._wire.available:
             for hub in self._members.silent(now):
                 self._forget(hub, "it is silent")
@@ -211,6 +217,7 @@ class Cluster:
         if self._members.beat(now, self._clock()):
             log.info("hub %s (%s) is in the cluster", now.name, hub)
             self._name_all()
+            self._wire.tell({"t": "who", "of": hub})  # which may never have lost sight of this one
             self._say_here()
         if not now.has_agent:
             self._sharing.pop(hub, None)  # it hears nothing at the moment
@@ -218,7 +225,8 @@ class Cluster:
             self.led()
 
     def _who(self, hub: str, frame: Frame) -> None:
-        self._name_all()
+        if frame.get("of", self.hub) == self.hub:
+            self._name_all()
 
     def _gap(self, hub: str, frame: Frame) -> None:
         self._wire.tell({"t": "who"})
@@ -294,21 +302,22 @@ class Cluster:
     def tell(self, way: str, message: HiveMessage) -> bool:
         return self._wire.send(member_of(way), {"t": MESH, "m": message.as_dict})
 
-    def relay(self, message: HiveMessage, *, unheard: bool = False) -> list[str] | None:
+    def relay(self, message: HiveMessage, sender: str = "", *, unheard: bool = False) -> list[str] | None:
         hubs = [each.hub for each in self.others() if not (unheard and each.hub in self._sharing)]
-        frame = {"t": MESH, "m": message.as_dict, "at": self._wire.time_ms()}
+        frame = {"t": MESH, "m": message.as_dict, "at": self._wire.time_ms(), "by": sender}
         sent = [self._wire.send(hub, frame) for hub in hubs]
         return [member(hub) for hub in hubs] if all(sent) and (hubs or self._wire.available) else None
 
     def _mesh(self, hub: str, frame: Frame) -> None:
-        self._newcomers = self._presence.came_after(frame["at"]) if "at" in frame else frozenset()
+        if "at" in frame:
+            self._not_for = self._presence.came_after(frame["at"]) | {frame["by"]}
         try:
             self._to.message(member(hub), HiveMessage.from_wire(frame["m"]))
         finally:
-            self._newcomers = frozenset()
+            self._not_for = frozenset()
 
-    def newcomers(self) -> frozenset[str]:
-        return self._newcomers
+    def not_for(self) -> frozenset[str]:
+        return self._not_for
 
     def lift(self, message: HiveMessage) -> bool:
         """Send a message to the hub above by way of the one that is joined to it."""

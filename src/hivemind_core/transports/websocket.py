@@ -172,7 +172,10 @@ class WebSocketTransport:
         found = await self._hub.identify(token_of(request), remote)
         size = found.max_frame_bytes if isinstance(found, Visitor) else MAX_FRAME_BYTES
         ws = web.WebSocketResponse(compress=False, autoping=False, max_msg_size=size)
-        await ws.prepare(request)
+        try:
+            await ws.prepare(request)
+        except ConnectionError:
+            return web.Response(status=400)  # nobody is there any more to read it
         no_delay(request)
         connection = WebSocketConnection(ws, intake, remote)
         self._connections.add(connection)

@@ -123,7 +123,7 @@ def test_one_that_hangs_is_told(children: Children, monkeypatch: pytest.MonkeyPa
     [
         (redis.ReadOnlyError("READONLY"), "Name the primary"),
         (redis.BusyLoadingError("LOADING"), "still loading"),
-        (redis.OutOfMemoryError("used memory > 'maxmemory'."), "refuses: used memory > 'maxmemory'"),
+        (redis.OutOfMemoryError("used memory > 'maxmemory'."), "is full. Raise its `maxmemory`."),
         (redis.RedisError("odd"), "(odd)"),
         (redis.RedisError(), "(RedisError)"),
     ],

@@ -1,0 +1,66 @@
+"""A room with a microphone and a loudspeaker, for containers of a machine that has neither."""
+
+from __future__ import annotations
+
+import array
+import os
+from pathlib import Path
+
+from .engines import settle
+from .stack import OWNER, Stack
+
+SOCKET_S, LOUD = 30, 1000
+RUN = "/run/user/pulse"
+
+
+class Room:
+    """A sound server in a container, at the address of the account's own, and the speech services `speech:9000`.
+
+    What is said in here, the microphone hears. What the loudspeaker plays is written down, and so is what is said on
+    OpenVoiceOS's message bus.
+    """
+
+    def __init__(self, stack: Stack, image: str, runtime: Path) -> None:
+        self.runtime = runtime
+        self._stack = stack
+        self._image = image
+        self._folder = runtime / "pulse"
+
+    def __enter__(self) -> Room:
+        self._folder.mkdir(parents=True)
+        os.chown(self._folder, OWNER, OWNER)
+        named = ("--name", "room", "--network-alias", "speech", "--network", "ovos_default")
+        started = self._stack.engine("run", "--detach", *named, "--volume", f"{self._folder}:{RUN}", self._image)
+        assert started.returncode == 0, started.stderr
+        settle((self._folder / "native").exists, SOCKET_S, lambda: self._stack.logs("room"))
+        self._begin("python3 /opt/room/speech.py")
+        self._begin(f"parec --device=loudspeaker.monitor --format=s16le {RUN}/played.raw")
+        self._begin(f"entrypoint python3 /opt/room/overhear.py {RUN}/bus.txt")
+        settle(lambda: bool(self.overheard()), SOCKET_S, lambda: "nothing is on the bus")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.engine("rm", "--force", "--time", "1", "room")
+
+    def _begin(self, line: str) -> None:
+        server = f"PULSE_SERVER=unix:{RUN}/native"
+        done = self._stack.engine("exec", "--detach", "--env", server, "room", "sh", "-c", f"exec {line}")
+        assert done.returncode == 0, done.stderr
+
+    def say(self, text: str) -> None:
+        """Say something aloud, to its end."""
+        line = f'espeak-ng -s 140 --stdout "$0" | PULSE_SERVER=unix:{RUN}/native paplay --device=room'
+        done = self._stack.engine("exec", "room", "sh", "-c", line, text)
+        assert done.returncode == 0, done.stderr
+
+    def overheard(self) -> list[str]:
+        """The types of what was said on the bus."""
+        file = self._folder / "bus.txt"
+        return file.read_text("utf-8").splitlines() if file.exists() else []
+
+    def played(self) -> bool:
+        """Tell whether the loudspeaker has played anything but silence."""
+        samples = array.array("h")
+        data = (self._folder / "played.raw").read_bytes()
+        samples.frombytes(data[: len(data) // 2 * 2])
+        return bool(samples) and max(map(abs, samples)) > LOUD
