@@ -15,9 +15,15 @@ import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from hivemind_bus_client.noise import derive_psk
+from hivemind_core.clients import Client
+from hivemind_core.database import ClientDatabase
+from hivemind_core.keys import psk_binding
+from hivemind_core.storage.sqlite import SQLiteStore
 
 from .processes import PATIENCE_S, Child, ChildError, Children, wait_until
 from .redis_server import RedisServer
@@ -44,19 +50,18 @@ class Seat:
     """Words before its command line, as to run it in a network namespace."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """More of server.json."""
-    url: str = ""
-    """Its address of Redis, where it has another than the rest."""
 
 
 class MemberHub:
     """One hub of a cluster; it may be started and ended many times."""
 
     def __init__(self, children: Children, seat: Seat, url: str) -> None:
+        """`url` is Redis's; where it is empty the hub runs alone."""
         self.seat = seat
         self.home = children.home(seat.name)
         self.child: Child | None = None
         self._children = children
-        self._write({"cluster": {"url": seat.url or url, "hub_name": seat.name}})
+        self._write({"cluster": {"url": url, "hub_name": seat.name}} if url else {})
 
     @property
     def name(self) -> str:
@@ -120,6 +125,16 @@ class MemberHub:
         """Let it go on (SIGCONT)."""
         os.killpg(self.running.pid, signal.SIGCONT)
 
+    def add_rows(self, clients: Sequence[Client], password: str) -> bytes:
+        """Write clients of one password into its SQLite file, with the key derived from it; that key."""
+        psk = derive_psk(password, self.node_id)
+        metadata = {"noise_psk": psk.hex(), "noise_psk_for": psk_binding(self.node_id, password)}
+        db = ClientDatabase(SQLiteStore(self.home.data / "hivemind-core" / "clients.db"))
+        for client in clients:
+            db.add(replace(client, password=password, metadata=metadata))
+        db.close()
+        return psk
+
     def _write(self, extra: Mapping[str, Any]) -> None:
         seat = self.seat
         agent: dict[str, Any] = {"module": "builtin"}
@@ -158,6 +173,12 @@ class HubCluster:
         for hub in self.hubs:
             hub.wait_ready()
         self.wait_together()
+
+    def add_clients(self, clients: Sequence[Client], password: str) -> bytes:
+        """Let many in, by way of the first hub's file and `migrate-db`; the key of their password."""
+        psk = self.first.add_rows(clients, password)
+        self.first.command("migrate-db", "--from", "sqlite", "--to", "redis")
+        return psk
 
     def status(self) -> list[dict[str, Any]]:
         """The members as `cluster status` has them."""

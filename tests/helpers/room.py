@@ -10,6 +10,8 @@ from .engines import settle
 from .stack import OWNER, Stack
 
 SOCKET_S, LOUD = 30, 1000
+RATE_HZ = 16_000
+WINDOW = RATE_HZ // 10
 RUN = "/run/user/pulse"
 
 
@@ -34,7 +36,7 @@ class Room:
         assert started.returncode == 0, started.stderr
         settle((self._folder / "native").exists, SOCKET_S, lambda: self._stack.logs("room"))
         self._begin("python3 /opt/room/speech.py")
-        self._begin(f"parec --device=loudspeaker.monitor --format=s16le {RUN}/played.raw")
+        self._begin(f"parec --device=loudspeaker.monitor --format=s16le --channels=1 --rate={RATE_HZ} {RUN}/played.raw")
         self._begin(f"entrypoint python3 /opt/room/overhear.py {RUN}/bus.txt")
         settle(lambda: bool(self.overheard()), SOCKET_S, lambda: "nothing is on the bus")
         return self
@@ -58,9 +60,10 @@ class Room:
         file = self._folder / "bus.txt"
         return file.read_text("utf-8").splitlines() if file.exists() else []
 
-    def played(self) -> bool:
-        """Tell whether the loudspeaker has played anything but silence."""
+    def seconds_played(self) -> float:
+        """For how long the loudspeaker has played anything but silence."""
         samples = array.array("h")
         data = (self._folder / "played.raw").read_bytes()
         samples.frombytes(data[: len(data) // 2 * 2])
-        return bool(samples) and max(map(abs, samples)) > LOUD
+        windows = (samples[start : start + WINDOW] for start in range(0, len(samples), WINDOW))
+        return sum(max(map(abs, window)) > LOUD for window in windows) * WINDOW / RATE_HZ

@@ -66,6 +66,20 @@ class Stack:
         for name in containers:
             settle(lambda name=name: self.healthy(name), UP_S, lambda name=name: f"{name}: {self.logs(name)}")
 
+    def crash(self, container: str, name: str) -> None:
+        """Kill the process whose command line has a name, from inside, as if it had crashed."""
+        kill = "import os\nfor p in os.listdir('/proc'):\n"
+        kill += f" if p.isdigit() and b'{name}' in open(f'/proc/{{p}}/cmdline','rb').read() and int(p) > 1: os.kill(int(p), 9)"
+        self.engine("exec", container, "python3", "-c", kill)
+
+    def restarts(self, container: str) -> int:
+        return int(self.inspect(container)["RestartCount"])
+
+    def exit_codes(self) -> dict[str, int]:
+        """How each container ended."""
+        names = self.engine("ps", "--all", "--format", "{{.Names}}").stdout.split()
+        return {name: int(self.state(name)["ExitCode"]) for name in names}
+
     def names(self) -> set[str]:
         return set(self.engine("ps", "--format", "{{.Names}}").stdout.split())
 

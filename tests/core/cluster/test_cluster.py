@@ -363,3 +363,45 @@ async def test_who_moves_while_a_message_is_under_way_does_not_get_it_again(
     alice.send(carrying(kind, "again", metadata={"query_id": "q2"}))
     await pair.settle()
     assert len(of_type(after, kind)) == 1
+
+
+@pytest.mark.parametrize("kind", [PROPAGATE, BROADCAST])
+async def test_who_moves_before_its_message_is_passed_on_does_not_get_it(
+    pair: MemoryCluster, kind: HiveMessageType
+) -> None:
+    row = pair.hives[0].add_client("roamer", is_admin=True)
+    await pair.hives[1].hub.refresh()
+    before = await pair.hives[0].join("roamer", client=row, session_id="the one")
+    after = MemorySatellite(pair.hives[1], row.password or "", before.session)
+    after.static_key = before.static_key
+    await pair.hives[1].connect(after, row, "roamer")
+    bob = await pair.hives[1].join("bob")
+    pair.clock.advance(1)
+    before.send(carrying(kind))
+    await pair.settle()
+    assert [len(of_type(each, kind)) for each in (after, bob)] == [0, 1]
+
+
+async def test_a_hub_that_was_paused_itself_misses_nobody(pair: MemoryCluster) -> None:
+    _, bob = await one_each(pair)
+    await pair.pass_time(1)
+    pair.clock.advance(2 * LEASE_S)
+    pair.clusters[0].tick()
+    assert pair.clusters[0].has(bob.peer.peer_id)
+    pair.redis.kill("hub1")
+    await pair.pass_time(LEASE_S + 1)
+    assert not pair.clusters[0].has(bob.peer.peer_id)
+
+
+async def test_who_was_missed_and_is_found_again_names_its_satellites(pair: MemoryCluster) -> None:
+    alice, _ = await one_each(pair)
+    pair.redis.hold()
+    await pair.pass_time(1)
+    for _ in range(int(LEASE_S) + 1):
+        pair.clock.advance(1)
+        pair.clusters[1].tick()
+    assert not pair.clusters[1].has(alice.peer.peer_id)
+    pair.redis.let_go()
+    pair.clusters[0].tick()
+    await pair.settle()
+    assert pair.clusters[1].has(alice.peer.peer_id)
