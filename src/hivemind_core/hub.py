@@ -263,13 +263,19 @@ class Hub:
         self.door.left(peer)
         peer.ended = True
         peer.link.close()
+        was_last = self.peers.get(peer.peer_id) in (peer, None)  # else it was at another hub, and has come back
         if self.peers.remove(peer) and peer.registered:
-            log.info("%s left", peer.peer_id)
-            self.mesh.gone(peer.peer_id)
-            self.company.left(peer.peer_id)
             self.binary.left(peer)
             self._seen.note([peer], leaving=True)
-            self.agent.emit(bus_events.disconnected(peer))
+            if was_last:
+                log.info("%s left", peer.peer_id)
+                self._gone(peer)
+
+    def _gone(self, peer: Peer) -> None:
+        """Tell that nobody has this peer id here any more."""
+        self.mesh.gone(peer.peer_id)
+        self.company.left(peer.peer_id)
+        self.agent.emit(bus_events.disconnected(peer))
 
     # events of a link
 
@@ -384,10 +390,8 @@ class Hub:
         if problem is not None:
             self._deny(peer, problem)
             return
-        if peer.registered and not is_same:
-            self.agent.emit(bus_events.disconnected(peer))
-            self.mesh.gone(peer.peer_id)
-            self.company.left(peer.peer_id)
+        if peer.registered and not is_same and self.peers.get(peer.peer_id) in (peer, None):
+            self._gone(peer)
         peer.session, peer.site_id = session, action.site_id or peer.site_id
         if not is_same:
             self.peers.register(peer)

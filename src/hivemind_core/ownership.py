@@ -16,11 +16,18 @@ from .config import config_dir, data_dir
 OUTSIDE = {"config": "HIVEMIND_CONFIG_FOLDER", "data": "HIVEMIND_SHARE_FOLDER"}
 """Variables that name, inside a container, the host's folders which are bound into it."""
 SUBFOLDER = "hivemind-core"
+ROOTLESS = "Without root, Podman must give this account its uid: set PODMAN_USERNS as .env.example shows"
 
 
 def explained(error: Exception, environ: Mapping[str, str] = os.environ) -> str:
     """Return what an error says, and where a folder's owner may be the reason, whose it is and what to run."""
     return "\n".join((str(error), *_cures(environ)))
+
+
+def rootless(uid_map: str) -> bool:
+    """Tell by /proc/self/uid_map whether root in here is another account outside."""
+    inside, outside, _ = (uid_map.split() or ["0", "0", ""])[:3]
+    return (inside, outside) != ("0", "0")
 
 
 def _cures(environ: Mapping[str, str]) -> Iterator[str]:
@@ -39,8 +46,21 @@ def _cure(folder: Path, outside: str) -> Iterator[str]:
     run = f"sudo chown -R {uid}:{gid} {quote(outside or str(foreign))}"
     if foreign == folder.parent and not outside:  # there is more in it, which is to stay whose it is
         run = f"sudo install -d -m 700 -o {uid} -g {gid} {quote(str(folder))}"
-    owner, where = foreign.stat().st_uid, " on the host" if outside else ""
-    yield f"{foreign} belongs to uid {owner}, and this runs as uid {uid}. Run{where}: {run}"
+    owner = _owner(foreign)
+    cure = f"Run on the host: {run}" if outside else f"Run: {run}"
+    if outside and owner == 0 and rootless(_uid_map()):
+        cure = ROOTLESS
+    yield f"{foreign} belongs to uid {owner}, and this runs as uid {uid}. {cure}"
+
+
+def _owner(path: Path) -> int:
+    return path.stat().st_uid
+
+
+def _uid_map() -> str:
+    with suppress(OSError):
+        return Path("/proc/self/uid_map").read_text("ascii")
+    return ""
 
 
 def _foreign(folder: Path) -> Path | None:

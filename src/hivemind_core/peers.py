@@ -135,8 +135,8 @@ class Registry:
 
     def register(self, peer: Peer) -> None:
         """Enter a peer, or enter it anew under the session its HELLO announced now."""
-        if peer.registered:
-            self._by_id.pop(peer.peer_id, None)
+        if self._by_id.get(peer.peer_id) is peer:
+            del self._by_id[peer.peer_id]
         peer.peer_id = self.peer_id_for(peer.client, peer.useragent, str(peer.session["session_id"]))
         peer.registered = True
         self._by_id[peer.peer_id] = peer

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hivemind_core import ownership
 from hivemind_core.config import config_dir, data_dir
-from hivemind_core.ownership import explained
+from hivemind_core.ownership import explained, rootless
 
 ERROR = PermissionError(13, "Permission denied")
 
@@ -59,6 +60,26 @@ def test_in_a_container_the_folder_of_the_host_is_named(
     foreign.add(folders[1])
     (line,) = lines()
     assert line.endswith(f". Run on the host: sudo chown -R {os.geteuid()}:{os.getegid()} '/srv/hive mind/share'")
+
+
+@pytest.mark.parametrize(
+    ("uid_map", "expected"),
+    [("", False), ("         0          0 4294967295\n", False), ("  0  1717  1\n  1  200000  65536\n", True)],
+)
+def test_a_container_of_podman_without_root_is_known(uid_map: str, expected: bool) -> None:
+    assert rootless(uid_map) is expected
+
+
+def test_podman_without_root_is_told_what_to_set(
+    folders: tuple[Path, Path], foreign: set[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the folders of the account that starts the containers are root's."""
+    monkeypatch.setenv("HIVEMIND_SHARE_FOLDER", "/home/me/hivemind/share")
+    monkeypatch.setattr(ownership, "_uid_map", lambda: "0 1717 1")
+    monkeypatch.setattr(ownership, "_owner", lambda path: 0)
+    foreign.add(folders[1])
+    (line,) = lines()
+    assert line.endswith(ownership.ROOTLESS)
 
 
 def test_a_folder_not_made_yet_is_made_and_nothing_around_it_is_touched(foreign: set[Path]) -> None:

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import array
 import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from .containers import ROOT
 from .engines import settle
+from .pair import cannot_run
+from .processes import wait_until
 from .stack import OWNER, Stack
 
 SOCKET_S, LOUD = 30, 1000
 RATE_HZ = 16_000
 WINDOW = RATE_HZ // 10
 RUN = "/run/user/pulse"
+DBUS = """<busconfig>
+<listen>unix:path={socket}</listen>
+<auth>EXTERNAL</auth>
+<policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*"/></policy>
+</busconfig>
+"""
 
 
 class Room:
@@ -23,7 +36,7 @@ class Room:
     """
 
     def __init__(self, stack: Stack, image: str, runtime: Path) -> None:
-        self.runtime = runtime
+        self.no_card = ROOT / "tests" / "deploy" / "sound" / "no-card.yml"
         self._stack = stack
         self._image = image
         self._folder = runtime / "pulse"
@@ -67,3 +80,19 @@ class Room:
         samples.frombytes(data[: len(data) // 2 * 2])
         windows = (samples[start : start + WINDOW] for start in range(0, len(samples), WINDOW))
         return sum(max(map(abs, window)) > LOUD for window in windows) * WINDOW / RATE_HZ
+
+
+@contextmanager
+def system_bus(folder: Path) -> Iterator[Path]:
+    """A D-Bus that stands for that of the system; the path of its socket."""
+    if (program := shutil.which("dbus-daemon")) is None:
+        cannot_run("dbus-daemon is not installed: apt install dbus-daemon")
+    socket, configuration = folder / "system_bus_socket", folder / "dbus.conf"
+    configuration.write_text(DBUS.format(socket=socket), "utf-8")
+    daemon = subprocess.Popen([program, f"--config-file={configuration}", "--nofork", "--nopidfile"])
+    try:
+        wait_until(socket.exists, SOCKET_S, "a D-Bus")
+        yield socket
+    finally:
+        daemon.terminate()
+        daemon.wait(SOCKET_S)

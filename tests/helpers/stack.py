@@ -7,11 +7,12 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .containers import ROOT, Clone
+from .containers import ROOT, Clone, composed, rendered
 from .engines import Network, settle
 from .processes import Home
 
@@ -28,14 +29,26 @@ class Stack:
     program: str
     clone: Clone
     network: Network
-    up: list[str | Path]
-    """The command line that starts it."""
+    composer: list[str | Path]
+    command: str
+    """The command line that starts it, as it is documented."""
     environ: dict[str, str]
     home: Home
 
-    def compose(self, *more: str) -> subprocess.CompletedProcess[str]:
-        argv = [*self.network.prefix, *self.up, *more]
-        return self.clone.run(argv, timeout_s=UP_S, **self.environ)
+    @property
+    def version(self) -> str:
+        """The tag of its images."""
+        services = rendered(self.clone, self.command)["services"]
+        return str(services["hivemind_cli"]["image"].rpartition(":")[2])
+
+    def compose(
+        self, *more: str, command: str = "", files: Sequence[Path] = (), **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run its command line, or another one, with more files after those it names and more words at its end."""
+        words = composed(command or self.command, self.composer)
+        at = words.index("up")
+        words[at:at] = [part for file in files for part in ("--file", file)]
+        return self.clone.run([*self.network.prefix, *words, *more], timeout_s=UP_S, **{**self.environ, **environ})
 
     def engine(self, *argv: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         return self.clone.run([*self.network.prefix, self.program, *argv], timeout_s=timeout_s, **self.environ)
@@ -58,8 +71,8 @@ class Stack:
             return self.engine("healthcheck", "run", container).returncode == 0
         return bool(self.state(container)["Health"]["Status"] == "healthy")
 
-    def logs(self, container: str) -> str:
-        done = self.engine("logs", "--tail", "40", container)
+    def logs(self, container: str, lines: int = 40) -> str:
+        done = self.engine("logs", "--tail", str(lines), container)
         return done.stdout + done.stderr
 
     def wait_healthy(self, *containers: str) -> None:
@@ -68,8 +81,8 @@ class Stack:
 
     def crash(self, container: str, name: str) -> None:
         """Kill the process whose command line has a name, from inside, as if it had crashed."""
-        kill = "import os\nfor p in os.listdir('/proc'):\n"
-        kill += f" if p.isdigit() and b'{name}' in open(f'/proc/{{p}}/cmdline','rb').read() and int(p) > 1: os.kill(int(p), 9)"
+        kill = "import os\nfor p in filter(str.isdigit, os.listdir('/proc')):\n"
+        kill += f" if b'{name}' in open(f'/proc/{{p}}/cmdline','rb').read() and int(p) > 1: os.kill(int(p), 9)"
         self.engine("exec", container, "python3", "-c", kill)
 
     def restarts(self, container: str) -> int:

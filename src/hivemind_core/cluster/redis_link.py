@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 ABANDON_S = 2.0
 """The system sends nothing more on a connection that took nothing for so long, even once it is closed."""
@@ -45,8 +47,13 @@ class RedisLink:
             return error
 
     async def close(self) -> None:
-        """End the connection; nothing that waits is written."""
+        """Drop the connection, which may hang; the system has it a moment longer."""
         await self._connection.disconnect(nowait=True)
+
+    async def end(self) -> None:
+        """Close the connection, and wait until that is done."""
+        with contextlib.suppress(asyncio.TimeoutError, RedisError, OSError):
+            await asyncio.wait_for(self._connection.disconnect(), ABANDON_S)
 
 
 def _connection(options: dict[str, Any], name: str) -> Connection | UnixDomainSocketConnection:

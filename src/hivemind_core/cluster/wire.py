@@ -134,7 +134,7 @@ class ClusterWire:
         with contextlib.suppress(*UNREACHED):
             await asyncio.wait_for(link.connect(), LATE_S)
             await asyncio.wait_for(link.ask([*purges, ("DEL", self._traffic.inbox)]), LATE_S)
-        await link.close()
+        await link.end()
 
     async def _live(self, joined: asyncio.Event) -> None:
         backoff_s = FIRST_BACKOFF_S

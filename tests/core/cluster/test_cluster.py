@@ -405,3 +405,24 @@ async def test_who_was_missed_and_is_found_again_names_its_satellites(pair: Memo
     pair.clusters[0].tick()
     await pair.settle()
     assert pair.clusters[1].has(alice.peer.peer_id)
+
+
+async def test_a_satellite_that_came_back_stays_known_when_its_old_connection_ends(pair: MemoryCluster) -> None:
+    row = pair.hives[0].add_client("roamer")
+    await pair.hives[1].hub.refresh()
+    first = await pair.hives[0].join("roamer", client=row, session_id="the one")
+    connections = [first]
+    for hive in (pair.hives[1], pair.hives[0]):
+        pair.clock.advance(1)
+        again = MemorySatellite(hive, row.password or "", first.session)
+        again.static_key = first.static_key
+        await hive.connect(again, row, "roamer")
+        await pair.settle()
+        connections.append(again)
+    first.leave()
+    await pair.settle()
+    for hive in pair.hives:
+        hive.agent.deliver(said("hello", first))
+    await pair.settle()
+    assert [each.heard for each in connections] == [[], [], ["hello", "hello"]]
+    assert not pair.hives[0].agent.of_type("hive.client.disconnect")
