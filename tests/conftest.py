@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import ipaddress
 import random
+import signal
 import socket
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from helpers.processes import Children
 
@@ -20,6 +22,13 @@ SUITES = ("browser", "deploy", "e2e", "interop", "ovos")
 LONGEST = ("deploy", "ovos", "interop", "browser", "e2e")
 CHILDREN = pytest.StashKey[Children]()
 NETWORKED = ("interop", "packaging")
+INSTALLS_S = 400
+"""For a test that may be the first to need released packages, which are fetched and installed then."""
+# The same examples each time, however slow the machine is at the moment; `--hypothesis-profile default` draws others.
+settings.register_profile(
+    "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)
@@ -72,12 +81,21 @@ def only_this_machine(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
     monkeypatch.setattr(socket, "getaddrinfo", guarded_resolve)
 
 
+def pytest_configure() -> None:
+    """Let no process that a test starts ignore a signal because the tests were started by `nohup` or with `&`."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)  # which no process inherits
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of a suite; those that take longest come first, so that two at a time end together."""
     for item in items:
         suite = _suite(item)
         if suite in SUITES:
             item.add_marker(suite)
+        if suite == "interop" and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(INSTALLS_S))
     items.sort(key=lambda item: LONGEST.index(_suite(item)) if _suite(item) in LONGEST else len(LONGEST))
 
 

@@ -102,6 +102,7 @@ def test_messages_are_read_without_msgspec() -> None:
 
 
 @pytest.mark.packaging
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("extra", ["dependencies", "hub"])
 @pytest.mark.parametrize("version", ["3.10", "3.13"])
 def test_there_are_wheels_for_all_of_it_on_64_bit_boards(extra: str, version: str, tmp_path: Path) -> None:

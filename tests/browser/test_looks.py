@@ -23,7 +23,8 @@ WIDE = f"{LONG} https://example.org/{'a' * 300} 名前名前名前 {'⸻' * 40}"
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with opened_scene(tmp_path_factory.mktemp("looks"), "--rate", "100000") as opened:
+    options = ["--rate", "100000", "--answer-timeout", "600"]  # the last picture shows a question that is still open
+    with opened_scene(tmp_path_factory.mktemp("looks"), *options) as opened:
         converse(opened, ROOM)
         yield opened
 

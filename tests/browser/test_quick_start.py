@@ -37,7 +37,7 @@ class Terminal:
         """Type a command line and read what it prints to its end."""
         child = self.type(line)
         child.close_stdin()
-        assert child.wait_exit(60) == 0, child.tail()
+        assert child.wait_exit() == 0, child.tail()
         return child.stdout.read_text("utf-8")
 
     def note(self, placeholder: str, printed: str, label: str) -> None:

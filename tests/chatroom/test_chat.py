@@ -36,7 +36,7 @@ from hivemind_chatroom.sentences import say
 from hivemind_chatroom.settings import Settings
 from hivemind_chatroom.streams import MOST_WAITING, Stream
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 MUCH = {"messages_a_minute": 1_000_000}
 
 

@@ -25,7 +25,7 @@ from hivemind_chatroom.messages import ChatMessage
 from hivemind_chatroom.sentences import say
 from hivemind_chatroom.settings import PLATFORM, Settings
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 KEY, PASSWORD = "key of the chatroom", "orbital-walnut-cipher-93-lantern"
 
 

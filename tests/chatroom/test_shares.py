@@ -19,7 +19,7 @@ from hivemind_chatroom.settings import Access, Limits, Settings
 from hivemind_chatroom.shares import OTHERS_EACH, STREAMS_ENDING, Share, share_of
 from hivemind_chatroom.sockets import listen
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 EACH = 3
 HOSTILE, GOOD = "127.0.0.2", "127.0.0.3"
 GET = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -31,12 +31,17 @@ class Room:
     def __init__(self) -> None:
         self.held = threading.Event()
         self.inside = 0
+        self._lock = threading.Lock()
+
+    def _counted(self, step: int) -> None:
+        with self._lock:
+            self.inside += step
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
         if environ["PATH_INFO"].startswith("/held"):
-            self.inside += 1
+            self._counted(1)
             self.held.wait(WAIT_S)
-            self.inside -= 1
+            self._counted(-1)
         body = b"x" * 4_000_000 if environ["PATH_INFO"] == "/large" else b"hello"
         start("200 OK", [("Content-Length", str(len(body)))])
         return [body]
@@ -112,9 +117,10 @@ def test_who_asks_again_and_again_and_reads_nothing_holds_nobody_up(server: Serv
 
 
 def test_what_nobody_reads_does_not_pile_up(server: Server, crowd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hivemind_chatroom.shares.MOST_UNREAD", 10_000_000)
+    monkeypatch.setattr("hivemind_chatroom.shares.MOST_UNREAD", 1_000_000_000)
     crowd(10, GET % b"/large")
     wait_until(lambda: server.connections == 10, WAIT_S, "all connections")
+    monkeypatch.setattr("hivemind_chatroom.shares.MOST_UNREAD", 10_000_000)
     wait_until(lambda: server.connections <= 3, WAIT_S, "those beyond the limit to be closed")
     assert answers(server, GOOD)
 

@@ -28,7 +28,7 @@ def taken() -> Iterator[int]:
 
 def connects(host: str, port: int) -> bool:
     try:
-        socket.create_connection((host, port), timeout=5).close()
+        socket.create_connection((host, port), timeout=60).close()
     except OSError:
         return False
     return True

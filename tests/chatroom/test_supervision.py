@@ -14,7 +14,7 @@ from hivemind_chatroom.server import Server
 from hivemind_chatroom.sockets import listen
 from hivemind_chatroom.supervision import Supervision
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 class Listener:
@@ -43,12 +43,20 @@ class Rig:
         self.listener: Any = Listener()
         self.lock = threading.Lock()
         self.turns = True
+        self.asked = 0
+        self.is_waiting = False
         self.chat: Any = SimpleNamespace(link=LinkState("connected"), newest=self._newest)
-        self.server: Any = SimpleNamespace(port=1, answers=lambda timeout_s: self.turns)
+        self.server: Any = SimpleNamespace(port=1, answers=self._answers)
         self.supervision = Supervision(self.listener, self.server, self.chat)
 
+    def _answers(self, timeout_s: float) -> bool:
+        self.asked += 1
+        return self.turns
+
     def _newest(self) -> int:
+        self.is_waiting = True
         with self.lock:
+            self.is_waiting = False
             return 1
 
     def hears(self, more: int) -> None:
@@ -56,8 +64,9 @@ class Rig:
         wait_until(lambda: len(self.listener.told) >= count, WAIT_S, "a report")
 
     def is_silent(self) -> bool:
-        """It says nothing in the time for ten reports."""
-        threading.Event().wait(0.05)
+        """It says nothing in the time for ten reports, once what was under way is done."""
+        turns = self.asked + 2
+        wait_until(lambda: self.asked >= turns or (self.lock.locked() and self.is_waiting), WAIT_S, "a look")
         before = len(self.listener.told)
         threading.Event().wait(0.1)
         return len(self.listener.told) == before
@@ -78,6 +87,8 @@ def test_it_is_ready_once_the_server_answers(rig: Rig) -> None:
     assert rig.is_silent()
     rig.turns = True
     rig.hears(3)
+    rig.turns = False
+    assert rig.is_silent()
     rig.supervision.ending()
     rig.supervision.join(WAIT_S)
     kinds = [kind for kind, _ in rig.listener.told]
@@ -110,8 +121,16 @@ def test_whether_a_real_server_answers() -> None:
         assert not server.answers(0.1), "it has not begun"
         server.start()
         assert server.answers(WAIT_S)
-        release = threading.Event()
-        server._in_loop(release.wait)
+        held, release, readable = threading.Event(), threading.Event(), server._server.readable
+
+        def hold() -> bool:
+            held.set()
+            release.wait(WAIT_S)
+            return bool(readable())
+
+        server._server.readable = hold  # asked in each round of the loop
+        server._in_loop(lambda: None)
+        assert held.wait(WAIT_S)
         assert not server.answers(0.1), "its loop is held up"
         release.set()
         assert server.answers(WAIT_S)

@@ -1,6 +1,6 @@
 """A small stand-in for the message bus of a voice assistant, with one skill that repeats what it hears.
 
-`python bus_stub.py [--port N] [--record FILE]` prints one JSON line once it listens. Every frame goes to
+`python bus_stub.py [--port N] [--record FILE] [--habit NAME]` prints one JSON line once it listens. Every frame goes to
 every connection, the sender's included, as an OVOS bus does it; an utterance is answered with `speak` and
 `ovos.utterance.handled`, source and destination swapped. `--record` writes every frame to a file, one a line.
 `HABITS` are other ways in which an assistant may take an utterance.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,6 +22,7 @@ PATH = "/core"
 UTTERANCES = ("recognizer_loop:utterance", "ovos.utterance.handle")
 GREETING = {"type": "connected", "data": {}, "context": {"session": {"session_id": "default"}}}
 MAX_FRAME = 25 * 1024 * 1024
+Habit = Callable[[dict[str, Any]], list[dict[str, Any]]]
 
 
 def reply_context(context: dict[str, Any]) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def says_twice(message: dict[str, Any]) -> list[dict[str, Any]]:
     return [{**speak, "type": "ovos.utterance.speak"}, twin, handled]
 
 
-HABITS = {
+HABITS: dict[str, Habit] = {
     "answers": answers,
     "declines": declines,
     "keeps silent": keeps_silent,
@@ -90,9 +92,10 @@ HABITS = {
 
 
 class Bus:
-    def __init__(self, record: TextIO | None) -> None:
+    def __init__(self, record: TextIO | None, habit: Habit) -> None:
         self._peers: set[ServerConnection] = set()
         self._record = record
+        self._habit = habit
 
     async def handle(self, peer: ServerConnection) -> None:
         self._peers.add(peer)
@@ -101,7 +104,7 @@ class Bus:
             async for frame in peer:
                 text = frame if isinstance(frame, str) else frame.decode()
                 self._send_all(text)
-                for message in answers(json.loads(text)):
+                for message in self._habit(json.loads(text)):
                     self._send_all(json.dumps(message))
         finally:
             self._peers.discard(peer)
@@ -117,8 +120,8 @@ def only_core(peer: ServerConnection, request: Request) -> Response | None:
     return None if request.path == PATH else peer.respond(404, "not a bus\n")
 
 
-async def run(port: int, record: TextIO | None) -> None:
-    bus = Bus(record)
+async def run(port: int, record: TextIO | None, habit: Habit = answers) -> None:
+    bus = Bus(record, habit)
     async with serve(
         bus.handle,
         "127.0.0.1",
@@ -137,9 +140,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--record", type=Path)
+    parser.add_argument("--habit", choices=HABITS, default="answers")
     options = parser.parse_args()
     record = options.record.open("w", encoding="utf-8") if options.record else None
-    asyncio.run(run(options.port, record))
+    asyncio.run(run(options.port, record, HABITS[options.habit]))
 
 
 if __name__ == "__main__":

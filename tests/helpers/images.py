@@ -16,13 +16,16 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from .containers import CONTEXT, DOCUMENTED, OURS, ROOT, Clone, rendered
-from .engines import BASE, BUILD_TIMEOUT_S, Podman, driver, must, need_podman
+from .engines import BASE, BUILD_TIMEOUT_S, Podman, driver, must, need_podman, run
+from .pair import cannot_run
 from .released import cache_folder, locked
 
 HUB_IMAGES = ("hivemind-listener", "hivemind-cli", "hivemind-chatroom")
 HARDWARE = "sound,phal"
 ROOM = ROOT / "tests" / "deploy" / "sound"
 PYTHON = "/usr/bin/python3"
+LAYERS_KEPT = "24h"
+COMPILED_WITH = "swig libfann-dev libasound2-dev g++ python3-dev python3-venv"
 WHEELS = {"BASE_IMAGE": BASE, "PIP_NO_INDEX": "1", "BUILD_PACKAGES": "", "EXTRA_BUILD_PACKAGES": ""}
 """Everything comes as a wheel, what has to be compiled, too."""
 
@@ -102,11 +105,17 @@ def _wheels() -> Path:
     for paths in sets:
         lines = {line for path in paths for line in path.read_text("utf-8").splitlines() if line.strip()}
         wanted = [requirement for requirement in map(Requirement, sorted(lines)) if _applies(requirement, environment)]
-        must([*pip, "--no-deps", *(f"{one.name}{one.specifier}" for one in wanted)], BUILD_TIMEOUT_S)
-    must([*pip, "hatchling"], BUILD_TIMEOUT_S)
+        _make([*pip, "--no-deps", *(f"{one.name}{one.specifier}" for one in wanted)])
+    _make([*pip, "hatchling"])
     shutil.rmtree(folder / "pip")
     (folder / "complete").touch()
     return folder
+
+
+def _make(argv: list[str | Path]) -> None:
+    done = run(argv, BUILD_TIMEOUT_S)
+    if done.returncode:
+        cannot_run(f"no wheels (on Debian: apt install {COMPILED_WITH}): {done.stderr[-2000:]}")
 
 
 def _applies(requirement: Requirement, environment: dict[str, str]) -> bool:
@@ -119,7 +128,7 @@ def _forget_old(podman: Podman, version: str, ovos: str) -> None:
     old = [name for name in listed if name != BASE and not name.endswith((f":{version}", f":{ovos}", ":<none>"))]
     if old:
         podman.run("rmi", *old)
-        podman.run("image", "prune", "--force")
+        podman.run("image", "prune", "--force", "--filter", f"until={LAYERS_KEPT}")
 
 
 def _digest(*parts: bytes) -> str:

@@ -33,9 +33,8 @@ def main() -> None:
         speak["data"]["utterance"] = f"{options.level} says: {words}"
         return [speak, handled]
 
-    bus_stub.answers = answers
     record = options.record.open("w", encoding="utf-8") if options.record else None
-    asyncio.run(bus_stub.run(options.port, record))
+    asyncio.run(bus_stub.run(options.port, record, answers))
 
 
 if __name__ == "__main__":

@@ -35,8 +35,8 @@ def there() -> datetime:
 
 
 def hours() -> str:
-    """This hour, one more in summer, one more "to" the next."""
-    return rf"\b({'|'.join(HOURS[(there().hour + ahead) % 12] for ahead in range(3))})\b"
+    """This hour, one more in summer, one more "to" the next; and the last one, should it just have ended."""
+    return rf"\b({'|'.join(HOURS[(there().hour + ahead) % 12] for ahead in range(-1, 3))})\b"
 
 
 def month() -> str:
@@ -55,9 +55,10 @@ QUESTIONS: dict[str, tuple[str, Callable[[], str]]] = {
 
 def answered(scene: Scene, voice: Voice, question: str) -> None:
     skill, expected = QUESTIONS[question]
+    at_first = expected()
     spoken = voice.ask(question)
     assert len(spoken) == 1
-    assert re.search(expected(), spoken[0], re.IGNORECASE), spoken
+    assert re.search(f"{at_first}|{expected()}", spoken[0], re.IGNORECASE), spoken
     assert scene.speaker_of(spoken[0]) == skill
 
 
@@ -167,7 +168,7 @@ def test_a_barred_skill_does_not_answer(scene: Scene, make: str) -> None:
     voice, other = scene.voice(make), scene.voice(OURS, "bedroom")
     client = scene.client_id(voice.child.name)
     scene.hub.command("blacklist-skill", HELLO, client)
-    wait_until(lambda: skill_for(scene, voice, "hello world") != HELLO, 20, "the skill is barred")
+    wait_until(lambda: skill_for(scene, voice, "hello world") != HELLO, 60, "the skill is barred")
     wait_until(
         lambda: HELLO in scene.sessions_of(voice)[-1].get("blacklisted_skills", []),
         ANSWER_S,
@@ -176,7 +177,7 @@ def test_a_barred_skill_does_not_answer(scene: Scene, make: str) -> None:
     answered(scene, voice, "who made you")
     answered(scene, other, "hello world")
     scene.hub.command("allow-skill", HELLO, client)
-    wait_until(lambda: skill_for(scene, voice, "hello world") == HELLO, 20, "the skill is no longer barred")
+    wait_until(lambda: skill_for(scene, voice, "hello world") == HELLO, 60, "the skill is no longer barred")
 
 
 @pytest.mark.parametrize("make", MAKES)
@@ -185,10 +186,10 @@ def test_a_barred_intent_does_not_answer(scene: Scene, make: str) -> None:
     client = scene.client_id(voice.child.name)
     name = "who_made_you" if scene.place.generation == NEWEST else "WhoMadeYou.intent"
     scene.hub.command("blacklist-intent", f"{PERSONAL}:{name}", client)
-    wait_until(lambda: skill_for(scene, voice, "who made you") != PERSONAL, 20, "the intent is barred")
+    wait_until(lambda: skill_for(scene, voice, "who made you") != PERSONAL, 60, "the intent is barred")
     answered(scene, voice, "what time is it")
     scene.hub.command("allow-intent", f"{PERSONAL}:{name}", client)
-    wait_until(lambda: skill_for(scene, voice, "who made you") == PERSONAL, 20, "the intent is no longer barred")
+    wait_until(lambda: skill_for(scene, voice, "who made you") == PERSONAL, 60, "the intent is no longer barred")
 
 
 def skill_for(scene: Scene, voice: Voice, question: str) -> str:

@@ -37,7 +37,7 @@ def restart_hub(scene: Scene, voices: list[Voice]) -> None:
     scene.hub.kill()
     scene.hub.start()
     for voice, before in zip(voices, opened, strict=True):
-        wait_until(lambda v=voice, n=before: len(v.events("open")) > n, 40, f"back again\n{voice.child.tail()}")
+        wait_until(lambda v=voice, n=before: len(v.events("open")) > n, 60, f"back again\n{voice.child.tail()}")
 
 
 @both
@@ -79,7 +79,11 @@ def test_the_bus_is_restarted(scene: Scene) -> None:
     voices = voices_of(scene)
     hear_the_clock(scene)
     before = closed(voices)
+    hub = scene.hub.child
+    assert hub is not None
+    noticed = hub.output().count(" is away ")
     scene.ovos.stop_bus()
+    wait_until(lambda: hub.output().count(" is away ") > noticed, 60, "the hub to notice")
     for voice in voices:
         heard = len(voice.events())
         voice.say("what time is it")

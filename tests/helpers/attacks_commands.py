@@ -1,0 +1,186 @@
+"""Attacks on files, commands and neighbours of a hub. As in `attacks_outside`: the harm done, or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from hivemind_bus_client.message import HiveMessageType
+
+from .hub_process import HOST, HubProcess
+from .pair import programs
+from .processes import ChildError, free_port
+from .target import PASSWORD, Target, closed, soon
+
+BROKEN = '{"network_protocol": {"hivemind-websocket-plugin": {"port": 5678}}, "min_password_bits": 60,,}'
+STILL_S = 5.0
+
+
+def ran(target: Target, *arguments: str, home: Any = None, patience_s: float = 60) -> tuple[int, str, str]:
+    """Run a command of the hub's make: its status, what it printed, what it complained of."""
+    program = programs(target.make) / "hivemind-core"
+    child = target.children.spawn(f"run-{arguments[0]}", [program, *arguments], home or target.hub.home)
+    child.close_stdin()
+    code = child.wait_exit(patience_s)
+    return code, child.stdout.read_text("utf-8"), child.stderr.read_text("utf-8")
+
+
+async def w09_broken_configuration(target: Target) -> str:
+    home = target.children.home("broken")
+    path = home.config / "hivemind-core" / "server.json"
+    path.parent.mkdir()
+    path.write_text(BROKEN, "utf-8")
+    await asyncio.to_thread(ran, target, "list-clients", home=home)
+    return "" if path.read_text("utf-8") == BROKEN else "a server.json with a slip in it is overwritten with defaults"
+
+
+async def w10_clients_added_at_once(target: Target) -> str:
+    keys = [f"added-at-once-{number}" for number in range(4)]
+    options = ["--password", PASSWORD, "--access-key"]
+    adding = [asyncio.to_thread(ran, target, "add-client", *options, key) for key in keys]
+    codes = [code for code, _, _ in await asyncio.gather(*adding)]
+    there = sum(bool(target.row(key)) for key in keys)
+    return f"{codes.count(0)} were added at once, {there} are there" if codes.count(0) != there else ""
+
+
+async def w15_readable_secrets(target: Target) -> str:
+    home = target.hub.home.path
+    files = [path for path in home.rglob("*") if path.is_file() and "logs" not in path.parts]
+    secret = [path for path in files if _holds_a_secret(path)]
+    assert secret, "there is no secret at all"
+    return ", ".join(sorted(path.name for path in secret if path.stat().st_mode & 0o077))
+
+
+def _holds_a_secret(path: Path) -> bool:
+    data = path.read_bytes()
+    return PASSWORD.encode() in data or b"PRIVATE KEY" in data
+
+
+async def w19_end_without_a_word(target: Target) -> str:
+    kitchen = await target.session(target.key())
+    await target.registered(kitchen)
+    assert target.hub.child is not None
+    target.hub.child.process.terminate()
+    code = await closed(kitchen.socket)
+    await asyncio.to_thread(target.hub.stop)
+    await asyncio.to_thread(target.hub.start)
+    return "" if code == 1001 else f"satellites see the connection break ({code})"
+
+
+async def w20_port_in_use(target: Target) -> str:
+    other = HubProcess(target.children, programs(target.make) / "hivemind-core", target.bus_port, name="second", port=target.hub.port)
+    child = target.children.spawn("second", [programs(target.make) / "hivemind-core", "listen"], other.home)
+    try:
+        await asyncio.to_thread(child.wait_exit, 8)
+    except ChildError:
+        pass
+    lives = "did not end" if child.process.returncode == -6 else ""
+    child.kill()
+    return "a hub that cannot listen stays and does nothing" if lives else ""
+
+
+async def w28_bus_restarted(target: Target) -> str:
+    kitchen = await target.session(target.key())
+    await target.registered(kitchen)
+    target.bus.kill()
+    await asyncio.sleep(0.5)
+    target.start_bus()
+    target.peer.joined()
+    answered: Any = None
+    end = asyncio.get_running_loop().time() + STILL_S - 1.5
+    while not answered and asyncio.get_running_loop().time() < end:
+        await kitchen.say("is it back")
+        answered = await soon(lambda: kitchen.heard("you said: is it back"), 0.3)
+    if not answered:  # until it is there for the attacks that follow
+        while not kitchen.heard("you said: is it back"):
+            await kitchen.say("is it back")
+            await asyncio.sleep(0.5)
+    await kitchen.close()
+    return "" if answered else f"{STILL_S - 1.5:g} s after the agent bus is back the hub is not"
+
+
+async def w32_commands_that_fail_in_silence(target: Target) -> str:
+    outcomes = await asyncio.gather(
+        asyncio.to_thread(ran, target, "make-admin", "999"), asyncio.to_thread(ran, target, "list-clients")
+    )
+    found = []
+    if outcomes[0][0] == 0:
+        found.append("a command for a client that does not exist succeeds")
+    if PASSWORD in outcomes[1][1]:
+        found.append("list-clients prints passwords")
+    return "; ".join(found)
+
+
+async def w36_weak_password_allowed(target: Target) -> str:
+    options = ["--access-key", "weak-but-wanted", "--password", "foo", "--allow-weak-password"]
+    code, _, complaint = await asyncio.to_thread(ran, target, "add-client", *options)
+    assert code == 0, complaint
+    try:
+        session = await target.session("weak-but-wanted", "foo")
+    except Exception:  # noqa: BLE001 - however it is turned away
+        return "a client that was added with --allow-weak-password can never connect"
+    await session.close()
+    return ""
+
+
+async def w14_http_session_of_somebody_else(target: Target) -> str:
+    """From another address, with the access key alone."""
+    url = f"http://{HOST}:{target.hub.port}"
+    query = {"authorization": _token(target.key())}
+    thief = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+    async with aiohttp.ClientSession(url) as owner, aiohttp.ClientSession(url, connector=thief) as stranger:
+        async with owner.post("/connect", params=query) as answer:
+            assert (await answer.json())["status"] == "Connected"
+        async with stranger.get("/get_messages", params=query) as answer:
+            drained = (await answer.json()).get("messages")
+        async with stranger.post("/disconnect", params=query) as answer:
+            ended = (await answer.json()).get("status") == "Disconnected"
+    return "the access key alone drains and ends the session of another" if drained or ended else ""
+
+
+def _token(key: str) -> str:
+    return b64encode(f"device:{key}".encode()).decode()
+
+
+async def w06_hub_above_is_gone(target: Target) -> str:
+    """What would go up costs nobody the connection while there is nothing above."""
+    above = {"enabled": True, "host": HOST, "port": free_port(), "key": "nobody", "password": PASSWORD}
+    below = await asyncio.to_thread(_below, target, above, "orphan")
+    kitchen = await below.session(below.key())
+    await below.registered(kitchen)
+    await kitchen.travel(HiveMessageType.PROPAGATE, "up you go")
+    code = await closed(kitchen.socket, 3)
+    _end(below)
+    return f"a satellite loses its connection ({code})" if code is not None else ""
+
+
+async def w26_hub_below_is_deaf(target: Target) -> str:
+    """What is broadcast above for the site of a hub below reaches the agent there."""
+    key, admin = target.key(), target.key()
+    target.change(admin, is_admin=1)
+    above = {"enabled": True, "host": HOST, "port": target.hub.port, "key": key, "password": PASSWORD}
+    before = len(target.bus_frames("hive.client.connect"))
+    below = await asyncio.to_thread(_below, target, above, "cellar")
+    assert await soon(lambda: len(target.bus_frames("hive.client.connect")) > before, 20), "it never joined"
+    speaker = await target.session(admin)
+    await target.registered(speaker)
+    await asyncio.sleep(1)
+    await speaker.travel(HiveMessageType.BROADCAST, "all to the cellar", target_site_id="cellar")
+    came = await soon(lambda: [x for x in below.peer.utterances() if "all to the cellar" in str(x["data"])], 3)
+    await speaker.close()
+    _end(below)
+    return "" if came else "what the hub above broadcasts to this hub's site does not reach its agent"
+
+
+def _below(target: Target, above: dict[str, Any], name: str) -> Target:
+    return Target(target.children, target.make, {"upstream": above, "site_id": name}, name=name)
+
+
+def _end(below: Target) -> None:
+    below.close()
+    below.hub.kill()
+    below.bus.kill()
