@@ -183,7 +183,8 @@ def test_a_frame_that_is_not_the_next_one_is_fatal(change: str) -> None:
     mine, theirs = pair()
     frame = mine.encrypt_frame("x")
     following = mine.encrypt_frame("y")
-    bad: Any = {"replayed": frame, "changed": following[:-1] + b"\0", "lost": b"", "text": "text"}[change]
+    changed = following[:-1] + bytes([following[-1] ^ 1])
+    bad: Any = {"replayed": frame, "changed": changed, "lost": b"", "text": "text"}[change]
     assert theirs.decrypt_frame(frame) == "x"
     with pytest.raises(NoiseTransportFailed):
         theirs.decrypt_frame(bad)

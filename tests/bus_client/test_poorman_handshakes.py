@@ -43,7 +43,8 @@ def test_a_signature_of_another_is_noticed(hub, tmp_path):
     client = HandShake(tmp_path / "key.pem")
     envelope = hub.generate_handshake(client.pubkey)
     assert client.receive_and_verify(envelope, client.pubkey) is False
-    assert client.receive_and_verify(envelope[:-2] + "00", hub.pubkey) is False
+    changed = bytes.fromhex(envelope[-2:])[0] ^ 1
+    assert client.receive_and_verify(f"{envelope[:-2]}{changed:02x}", hub.pubkey) is False
     assert client.receive_and_verify("nonsense", hub.pubkey) is False
     assert client.secret == bytes(32)
 

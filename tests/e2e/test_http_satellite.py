@@ -171,10 +171,10 @@ async def test_it_is_back_after_the_hub_was_restarted(hub: HTTPHub) -> None:
 
 async def test_dropping_the_connection_makes_a_new_one(hub: HTTPHub) -> None:
     client = await hub.connected()
-    opened: list[object] = []
-    client.on("open", lambda: opened.append(1))
+    lost: list[object] = []
+    client.on("close", lambda: lost.append(1))
     await run(client.close_connection)
-    await eventually(lambda: opened and client.connected)
+    await eventually(lambda: lost and client.connected)
     await talk(client, "still there")
 
 
