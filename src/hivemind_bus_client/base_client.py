@@ -75,6 +75,8 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
     emit_timeout = 0.0
     polling = Polling()
     """Only over HTTP: how the hub is asked for messages."""
+    keyring_type: type[Keyring] = Keyring
+    """What reads and keeps its keys."""
     _driver: Driver | None = None
     _binding: Binding | None = None
     _agent_bus: Any = None
@@ -270,7 +272,7 @@ class ClientBase(Credentials, SocketCallbacks, ABC):
             crypto_key=pre_shared.decode("utf-8", "replace") if isinstance(pre_shared, bytes) else pre_shared,
             polling=self.polling,
         )
-        keyring = Keyring(self.identity, self.address.pin_id, self._access_key, self._password)
+        keyring = self.keyring_type(self.identity, self.address.pin_id, self._access_key, self._password)
         return Driver(settings, keyring, Hooks(self._hello, self._heard, self._changed, self._agreed))
 
     def _bind(self, bus: Any = None, protocol: Any = None, site_id: str | None = None) -> None:

@@ -112,6 +112,12 @@ def _locate(app_name: str | None, shared_fallback: bool, home: Path) -> tuple[st
     return f"{FOLDER}/{app_name}", False
 
 
+def identity_path(app_name: str | None = None, shared_fallback: bool = True) -> Path:
+    """Return where an identity is, or would be. Raises ValueError for a name that no application can have."""
+    home = xdg_config_home()
+    return home / _locate(app_name, shared_fallback, home)[0] / IDENTITY_NAME
+
+
 def _opened(identity_file: Any) -> IdentityStore:
     """Return what an identity is kept in: a mapping as it is, or the file at a path.
 

@@ -39,6 +39,8 @@ from .terminal import Screen, Terminal, printable
 from .version import __version__
 
 PING_TIMEOUT_S = 5.0
+PROBE_TIMEOUT_S = 10.0
+PROBE = "what time is it"
 MIN_CONNECT_S = 10.0
 """How long `ping`, whose --timeout is for answers, tries to connect at least."""
 DENIAL_GRACE_S = 0.3
@@ -229,6 +231,25 @@ def test_identity(**options: Any) -> None:
     """Connect once and say whether the hub accepts this satellite."""
     with _connected(Target(**options)):
         click.echo("== Identity successfully connected to HiveMind!")
+
+
+@hmclient_cmds.command("doctor")
+@time_limit(PROBE_TIMEOUT_S, "Seconds to try to connect, and to wait for the answer to the probe.")
+@link_options
+@click.option("--probe", default=PROBE, show_default=True, help="What to ask the assistant.")
+@click.option("--no-probe", is_flag=True, help="Ask the assistant nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and nothing else.")
+def doctor(probe: str, no_probe: bool, as_json: bool, **options: Any) -> None:
+    """Check all that can be wrong here, up to a question to the assistant; change nothing."""
+    from .doctor.command import examine
+    from .doctor.visit import Visit
+    from .identity import identity_path
+
+    choice = click.get_current_context().find_object(_Choice)
+    app = choice.app if choice else None
+    visit = Visit(Target(**options), identity_path(app), lambda: NodeIdentity(app_name=app))
+    visit.probe = "" if no_probe else probe.strip()
+    examine(visit, as_json=as_json)
 
 
 @hmclient_cmds.command("terminal")

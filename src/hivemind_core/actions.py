@@ -23,8 +23,11 @@ def member(hub: str) -> str:
 
 
 def member_of(way: str) -> str:
-    """Return the id of the hub of the cluster that is named so; empty for everybody else."""
-    return way[len(_MEMBER) : -1] if way.startswith(_MEMBER) else ""
+    """Return the id of the hub of the cluster that is named so; empty for everybody else.
+
+    A peer id begins with what its satellite calls itself, whatever that is, but always has ``::`` in it.
+    """
+    return way[len(_MEMBER) : -1] if way.startswith(_MEMBER) and way.endswith(">") and "::" not in way else ""
 
 
 def may_go_up(sender: str) -> bool:

@@ -65,6 +65,10 @@ class Admission:
         self._clock = clock
         self._changed: set[int] = set()
         self._db_failed = False
+        self.database_problem = ""
+        """Why the database cannot be read; empty while it can."""
+        self.database_read_at = clock()
+        """When it last could."""
         self._looked_at = float("-inf")
         self._next_look: asyncio.Task[None] | None = None
 
@@ -86,11 +90,11 @@ class Admission:
         except StorageError as error:
             if not self._db_failed:
                 log.error("the client database cannot be read: %s", error)
-            self._db_failed = True
+            self._db_failed, self.database_problem = True, str(error)
             return
         if self._db_failed:
             log.info("the client database can be read again")
-        self._db_failed = False
+        self._db_failed, self.database_problem, self.database_read_at = False, "", self._clock()
         self._changed |= changed
 
     async def _look_again(self) -> None:

@@ -66,6 +66,9 @@ class Company(Protocol):
         """Return the satellites here that are not to get the message that is being taken from another hub: they came
         after it was sent, or sent it."""
 
+    def behind(self) -> str:
+        """Return a name for the satellite of another hub whose message is being taken; empty where there is none."""
+
     def relay(self, message: HiveMessage, sender: str = "", *, unheard: bool = False) -> list[str] | None:
         """Pass a message to the satellites of all other hubs; return the ways to them, None if one was not reached.
 
@@ -115,6 +118,9 @@ class Alone:
 
     def not_for(self) -> frozenset[str]:
         return frozenset()
+
+    def behind(self) -> str:
+        return ""
 
     def relay(self, message: HiveMessage, sender: str = "", *, unheard: bool = False) -> list[str] | None:
         return []

@@ -15,7 +15,8 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any
 
-from . import cluster_config, environment, mailbox_config, transport_config, upstream_config
+from . import admin_config, cluster_config, environment, mailbox_config, transport_config, upstream_config
+from .admin_config import AdminConfig
 from .cluster_config import ClusterConfig
 from .config_values import ConfigError as ConfigError
 from .config_values import Values
@@ -65,6 +66,7 @@ DEFAULTS: dict[str, Any] = {
     "policy": {"chain": [{"module": "hivemind-ovos-agent-policy"}]},
     "ping_flood_interval": 30,
     "last_seen_update_interval": 60,
+    "admin": None,
     "log_level": "INFO",
     "log_format": "auto",
     "site_id": None,
@@ -130,6 +132,8 @@ class Config:
     """Messages kept for clients who are not here."""
     cluster: ClusterConfig | None = None
     """The hubs this one is one hive with; None: it stands alone."""
+    admin: AdminConfig | None = None
+    """Where the hub tells how it is; None: nowhere."""
     last_seen_update_interval_s: float = 60.0
     log_level: str = "INFO"
     log_format: str = "auto"
@@ -275,6 +279,7 @@ def _config(values: Values, path: Path, document: dict[str, Any]) -> Config:
         policy_chain=values.chain("policy", "chain"),
         upstream=upstream_config.read(str(path), values),
         rendezvous=mailbox_config.read(values),
+        admin=admin_config.read(str(path), values),
         last_seen_update_interval_s=values.number("last_seen_update_interval"),
         log_level=values.one_of("log_level", LOG_LEVELS),
         log_format=values.one_of("log_format", LOG_FORMATS),

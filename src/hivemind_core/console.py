@@ -89,11 +89,15 @@ def database() -> Iterator[ClientDatabase]:
 
     The hub's identity comes first: a database without one is the sign of a released installation to adopt.
     """
+    from .audit import Author
+    from .audit_log import AuditLog, audit_path, this_account
     from .hub_identity import load_identity
 
     config = configuration()
     load_identity()
+    author = Author("command", this_account(), click.get_current_context().command.name)
     with closing(open_database(config)) as db:
+        db.changed = AuditLog(audit_path()).recorder(author)
         yield db
 
 

@@ -6,7 +6,7 @@ to be called from one thread. Records are frozen; the maps are replaced, or one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -36,6 +36,9 @@ class ClientDatabase:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.changed: Callable[[Client | None, Client | None], None] = lambda before, after: None
+        """Told of each change made through this object: the row before, None for a new one, and after, None for a
+        deleted one. It must not raise."""
         self._version = store.version()
         self._rows = _Rows.of(store.load())
         self._overtaken: set[int] = set()  # rows whose change by another process came with a write of ours
@@ -82,12 +85,16 @@ class ClientDatabase:
             raise ValueError(f"{client.api_key!r} cannot be an access key")
         stored = self.store.insert(client)
         self._rows = _Rows.of([*self.all(), stored])
+        self.changed(None, stored)
         return stored
 
     def edit(self, client_id: int, change: Change) -> Client | None:
         """Change columns that depend on what is in the row, and nothing else; None where there is no such client."""
 
+        before: list[Client] = []
+
         def watched(row: Client) -> Mapping[str, Any]:
+            before[:] = [row]
             if row != self.by_id(client_id):
                 self._overtaken.add(client_id)
             return change(row)
@@ -95,6 +102,7 @@ class ClientDatabase:
         row = self.store.edit(client_id, watched)
         if row is not None:
             self._keep(row)
+            self.changed(before[0], row)
         return row
 
     def update(self, client_id: int, columns: Mapping[str, Any]) -> Client | None:
@@ -135,8 +143,11 @@ class ClientDatabase:
 
     def delete(self, client_id: int) -> bool:
         """Revoke a client for good; its id is not used again. False where there was none."""
+        before = self.by_id(client_id)
         deleted = self.store.delete(client_id)
         self._rows = _Rows.of(row for row in self.all() if row.client_id != client_id or not deleted)
+        if deleted:
+            self.changed(before, None)
         return deleted
 
     def close(self) -> None:

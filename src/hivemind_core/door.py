@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from hivemind_bus_client.link import Opened, Refused
@@ -13,6 +12,7 @@ from .admission import Admission, Visitor, refused
 from .clients import Client
 from .keys import ClientKeys
 from .limits import neighbourhood
+from .meter import Meter
 from .peers import Peer, Registry
 from .proxies import is_loopback
 
@@ -29,17 +29,25 @@ NO_FAULT = frozenset({"busy", "database_unavailable", "internal_error", "client_
 class Door:
     """Asked before a connection becomes a peer, and told how that went on."""
 
-    def __init__(self, admission: Admission, peers: Registry, keys: ClientKeys, clock: Callable[[], float]) -> None:
+    def __init__(self, admission: Admission, peers: Registry, keys: ClientKeys, meter: Meter) -> None:
         self.handshaking: set[Peer] = set()
         """The peers that have no session yet."""
         self._admission = admission
         self._limits = admission.limits
         self._peers = peers
         self._keys = keys
-        self._clock = clock
+        self._clock = meter.clock
+        self._meter = meter
 
     async def identify(self, token: str, remote: str) -> Visitor | Refused:
         """Find out whose access key a connection from an address brings, and whether it may begin a handshake."""
+        found = await self._identify(token, remote)
+        if isinstance(found, Refused):
+            self._meter.handshakes.count(found.code)
+            self._meter.refusals.count(found.code)
+        return found
+
+    async def _identify(self, token: str, remote: str) -> Visitor | Refused:
         if len(self.handshaking) >= MAX_HANDSHAKES:
             return refused("busy")
         address, most = neighbourhood(remote), self._keys.config.max_connections_per_address
@@ -66,12 +74,14 @@ class Door:
     def entered(self, peer: Peer) -> None:
         """Note a connection that begins its handshake."""
         self.handshaking.add(peer)
+        self._meter.entered(peer)
         previous = self._keys.previous(peer.client, peer.address)
         peer.password = grace.password_of(peer.client, previous=previous is not None and previous.first)
 
     def accepted(self, peer: Peer, opened: Opened) -> None:
         """Note that a device proved itself and is the one that its access key is bound to."""
         self.handshaking.discard(peer)
+        self._meter.accepted(peer, opened)
         self._limits.succeeded(peer.client.client_id, peer.address)
         peer.password = grace.password_of(peer.client, previous=opened.previous)
         anew = opened.pattern == NOISE_PATTERN_XX and "noise_pubkey" in peer.client.metadata
@@ -91,9 +101,14 @@ class Door:
     def refused(self, peer: Peer, refusal: Refused) -> None:
         """Note why a connection is going to be closed."""
         peer.excused = peer.excused or refusal.code in NO_FAULT
+        self._meter.refusals.count(refusal.code)
+        if peer in self.handshaking:
+            self._meter.failed(peer, refusal.code)
 
     def left(self, peer: Peer) -> None:
         """Note the end of a connection; one that never was accepted counts as a failure, unless it is excused."""
+        if peer in self.handshaking:
+            self._meter.failed(peer)
         if peer in self.handshaking and not peer.excused:
             self._limits.failed(peer.client.client_id, peer.address, self._clock())
             if peer.link.pattern == NOISE_PATTERN_XX and peer.password and self._keys.grace(peer.client) is not None:

@@ -52,17 +52,20 @@ class Floods:
         self._heard = 0
         self._rations: dict[str, Ration] = {}
 
-    def hear(self, flood_id: str, node: str, sender: str, now: float) -> Heard:
-        """Take the PING of a node that came from a sender, and say what it is. One without a flood id is nothing."""
+    def hear(self, flood_id: str, node: str, sender: str, now: float, holder: str = "") -> Heard:
+        """Take the PING of a node that came from a sender, and say what it is. One without a flood id is nothing.
+
+        `holder` is whose share it takes, where that is one behind the sender, which bounds how often it begins one.
+        """
         if not flood_id:
             return Heard.KNOWN
         name, heard = _digest(flood_id).hex(), _digest(node)
         flood = self._floods.get(name)
         if flood is None:
-            if not self._may_begin(sender, now):
+            if not holder and not self._may_begin(sender, now):
                 return Heard.KNOWN
             flood = _Flood(name, sender)
-            self._forgotten(self._floods.put(name, sender, flood))
+            self._forgotten(self._floods.put(name, holder or sender, flood))
             self._note(flood, heard)
             return Heard.BEGINS
         if heard in flood.heard or len(flood.heard) >= self._most_nodes:

@@ -38,6 +38,7 @@ from .keys import ClientKeys, DerivePsk
 from .last_seen import SeenWriter
 from .limits import Bursts, neighbourhood
 from .mesh import Mesh
+from .meter import Meter
 from .peers import Connection, Peer, Registry, Rejection, RejectionLog
 from .policy import PolicyChain
 from .surroundings import Mailbox, Parent, Surroundings
@@ -86,7 +87,8 @@ class Hub:
         self.admission = Admission(db, self.workers, self.clocks.monotonic)
         self._bursts = Bursts()
         self.keys = ClientKeys(config, identity.node_id, db, self.workers, derive, self.clocks.wall)
-        self.door = Door(self.admission, self.peers, self.keys, self.clocks.monotonic)
+        self.meter = Meter(self.clocks.monotonic)
+        self.door = Door(self.admission, self.peers, self.keys, self.meter)
         self._tasks = Tasks()
         self._parts_budget = PartsBudget(MAX_PARTS_BYTES)
         self._seen = SeenWriter(db, self.workers, self.clocks, self._tasks.spawn, config.last_seen_update_interval_s)
@@ -98,7 +100,7 @@ class Hub:
             Deny: self._deny,
         }
         self._on_event: dict[type, Callable[[Peer, Any], None]] = {
-            Received: self._received,
+            Received: self.meter.receiving(self._received),
             Opened: self._opened,
             KeyNeeded: self._key_needed,
             Refused: self._end,
@@ -108,7 +110,8 @@ class Hub:
         self.company = company or Alone()
         self.binary = Desk(binary or DefaultHandler(), Back(self._send, self._deny, self._to_agent))
         self.mesh = Mesh(self._surroundings())
-        self._agent_side = AgentSide(self.peers, agent, self.mesh, self.company, self._send, lambda: self.ready)
+        answer = self.meter.answering(self._send)
+        self._agent_side = AgentSide(self.peers, agent, self.mesh, self.company, answer, lambda: self.ready)
         self.deliver = self._agent_side.deliver
         """Takes a message from the agent's bus; one addressed to a satellite goes to it."""
 
@@ -150,7 +153,7 @@ class Hub:
             direct=self._to_one,
             lift=self.mesh.lift,
             above=self._from_parent,
-            displaced=self.peers.displace,
+            displaced=lambda peer_id: self.peers.displace(peer_id, self.clocks.monotonic()),
             undelivered=self._agent_side.undelivered,
         )
 
@@ -186,12 +189,14 @@ class Hub:
         for peer in self.peers:
             if now - peer.active_at > REST_AFTER_S:
                 peer.link.rest()
+        for peer in self.peers.freed(self.company.has):
+            self._enter(peer)
         self.mesh.questions.tick()
         self._seen.note(self.peers)
         if now - self._pins_retried_at >= RETRY_PINS_S:
             self._pins_retried_at = now
             for client, key in self.keys.unsaved_pins():
-                self._tasks.spawn(self._keep_pin(client, key))
+                self._tasks.spawn(self._keep(client, self.keys.keep_pin(client, key)))
 
     def reconfigure(self, config: Config) -> None:
         """Go by another configuration for the connections that come from now on."""
@@ -255,6 +260,7 @@ class Hub:
     def receive(self, peer: Peer, frame: bytes | str) -> None:
         """Take one frame of a connection."""
         peer.active_at = now = self.clocks.monotonic()
+        self.meter.took(frame)
         if not peer.ended:
             self._handle(peer, peer.link.receive(frame, now))
 
@@ -275,7 +281,8 @@ class Hub:
         """Tell that nobody has this peer id here any more."""
         self.mesh.gone(peer.peer_id)
         self.company.left(peer.peer_id)
-        self.agent.emit(bus_events.disconnected(peer))
+        if not self.company.shares_bus(peer.peer_id):  # else all on the bus have heard that it has joined there
+            self.agent.emit(bus_events.disconnected(peer))
 
     # events of a link
 
@@ -288,13 +295,12 @@ class Hub:
     def _flush(self, peer: Peer) -> None:
         frames = peer.link.frames_to_send()
         if frames and not peer.ended:
-            peer.conn.send(frames)
+            self.meter.send(peer.conn, frames)
 
     def _key_needed(self, peer: Peer, event: KeyNeeded) -> None:
         if event.compute is not None:
-            self._tasks.spawn(
-                self._derive(peer, self.keys.compute(peer.client, event.compute, previous=event.previous))
-            )
+            derivation = self.keys.compute(peer.client, event.compute, previous=event.previous)
+            self._tasks.spawn(self._derive(peer, derivation))
             return
         psk = self.keys.stored_psk(peer.client, previous=event.previous)  # another connection may have derived it
         if psk is None:
@@ -328,14 +334,10 @@ class Hub:
         if event.previous:
             self._tasks.spawn(self.keys.used_previous(peer.client))
         if pinned is None and event.version >= PROTOCOL_V3:
-            self._tasks.spawn(self._keep_pin(peer.client, event.remote_key))
+            self._tasks.spawn(self._keep(peer.client, self.keys.keep_pin(peer.client, event.remote_key)))
 
-    async def _keep_pin(self, client: Client, key: bytes) -> None:
-        await self.keys.keep_pin(client, key)
-        self._apply_row(client.client_id)
-
-    async def _keep_intercom_key(self, client: Client, pubkey: str) -> None:
-        await self.keys.keep_intercom_key(client, pubkey)
+    async def _keep(self, client: Client, written: Awaitable[None]) -> None:
+        await written
         self._apply_row(client.client_id)
 
     def _end(self, peer: Peer, refusal: Refused) -> None:
@@ -351,8 +353,7 @@ class Hub:
         if not self._bursts.is_first(f"{origin}, {refusal.code}", self.clocks.monotonic()):
             return
         log.warning("refused %s: %s", who, REFUSALS[refusal.code])
-        row = Rejection(self.clocks.wall(), who, refusal.code, refusal.reason)
-        self.rejections.add(row, stranger=stranger)
+        self.rejections.add(Rejection(self.clocks.wall(), who, refusal.code, refusal.reason), stranger=stranger)
 
     # messages of a peer
 
@@ -360,6 +361,8 @@ class Hub:
         try:
             if not peer.registered and event.message.msg_type != HiveMessageType.HELLO:
                 self._register(peer, Register({}, None, None))  # so that its answers find it
+            elif self.peers.speaks_on(peer, self.clocks.monotonic()):
+                self._enter(peer)
             actions = routing.route(event.message, Origin(peer.peer_id, peer.client), self.mesh.here)
             if not self.mesh.is_echo(peer.peer_id, event.message, actions):
                 self._act(peer, actions)
@@ -386,28 +389,26 @@ class Hub:
         session = {**action.session}
         session["session_id"] = session.get("session_id") or peer.session["session_id"]
         is_same = peer.registered and session["session_id"] == peer.session["session_id"]
-        problem = self._hello_problem(peer, session, is_same)
+        problem = sessions.problem_with_announced(session)
         if problem is not None:
-            self._deny(peer, problem)
+            self._deny(peer, malformed("hello", problem))
+            return
+        if not is_same and not peer.may_change_session(self.clocks.monotonic()):
+            self._deny(peer, denied("too_many_sessions", "hello"))
             return
         if peer.registered and not is_same and self.peers.get(peer.peer_id) in (peer, None):
             self._gone(peer)
         peer.session, peer.site_id = session, action.site_id or peer.site_id
         if not is_same:
-            self.peers.register(peer)
-            self.company.came(peer.peer_id)
-            log.info("%s joined from %s", peer.peer_id, peer.conn.remote)
-            self.agent.emit(bus_events.connected(peer))
+            self._enter(peer)
         if action.pubkey and not is_same:
-            self._tasks.spawn(self._keep_intercom_key(peer.client, action.pubkey))
+            self._tasks.spawn(self._keep(peer.client, self.keys.keep_intercom_key(peer.client, action.pubkey)))
 
-    def _hello_problem(self, peer: Peer, session: dict[str, Any], is_same: bool) -> Deny | None:
-        problem = sessions.problem_with_announced(session)
-        if problem is not None:
-            return malformed("hello", problem)
-        if is_same or peer.may_change_session(self.clocks.monotonic()):
-            return None
-        return denied("too_many_sessions", "hello")
+    def _enter(self, peer: Peer) -> None:
+        self.peers.register(peer)
+        self.company.came(peer.peer_id)
+        log.info("%s joined from %s", peer.peer_id, peer.conn.remote)
+        self.agent.emit(bus_events.connected(peer))
 
     def _to_agent(self, peer: Peer, action: ToAgent) -> None:
         message = sessions.stamped(action.message, peer.peer_id, peer.session, peer.session_prefix, action.author)
@@ -432,6 +433,7 @@ class Hub:
             self.binary.take(peer, action)
 
     def _deny(self, peer: Peer, action: Deny) -> None:
+        self.meter.denied(action.code)
         if self._bursts.is_first(f"client {peer.client.client_id}, {action.code}", self.clocks.monotonic()):
             level = logging.WARNING if action.code.startswith("policy_") else logging.INFO
             log.log(level, "denied %.100r of %s: %s %.300s", action.denied_type, peer.peer_id, action.code, action.data)

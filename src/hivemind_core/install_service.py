@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from . import chatroom_process, environment
+from . import environment
 from .config import config_dir
 from .console import Failure
 from .systemd_units import CHATROOM, HUB, Program, Unfit, account, is_unchanged, system_unit, user_unit
@@ -63,8 +63,11 @@ def install_service(scope: str, chatroom: bool, only_print: bool, force: bool, o
     program, system = CHATROOM if chatroom else HUB, scope == "system"
     if not (system or only_print or output) and _is_lent_root():
         raise Failure("Run it without sudo for a service of your own account, or with --system for one of the machine.")
-    if chatroom and not chatroom_process.is_installed():
-        raise Failure(f"The chatroom is not installed. Run: {chatroom_process.INSTALL}")
+    if chatroom:
+        from . import chatroom_process  # which brings asyncio
+
+        if not chatroom_process.is_installed():
+            raise Failure(f"The chatroom is not installed. Run: {chatroom_process.INSTALL}")
     try:
         files = _files(program, system, output)
     except Unfit as error:

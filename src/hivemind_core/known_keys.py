@@ -65,6 +65,7 @@ KNOWN: dict[str, Any] = {
             " ssl_cert_reqs ssl_check_hostname admission_record_ttl api_key_cache_ttl api_key_cache_size"
         ),
     },
+    "admin": _names("host port token"),
     "presence": _names("enabled name zeroconf upnp"),
     "rendezvous": _names("enabled max_pending_per_mailbox max_pending_per_sender max_mailboxes max_bytes"),
     "cluster": _names("url name hub_name username password ca_certs certfile keyfile check_hostname"),

@@ -200,7 +200,7 @@ class Mesh:
             return
         if peer is not None and action.direct and not self._authors.may_claim(peer, ping):
             return
-        heard = self._floods.hear(flood_id, node, sender, self._around.monotonic())
+        heard = self._floods.hear(flood_id, node, sender, self._around.monotonic(), self._around.company.behind())
         if heard == Heard.KNOWN:
             return
         self._authors.note(sender, node, text(ping.get("public_key")))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from hivemind_bus_client.address import Address
 
-_EVERYWHERE = {"0.0.0.0", "::"}
+EVERYWHERE = {"0.0.0.0", "::"}
 
 
 class Listener(NamedTuple):
@@ -26,7 +26,7 @@ async def is_own(address: Address, listeners: Sequence[Listener]) -> bool:
         return False
     targets = await _resolved(address.host.strip("[]"), address.port)
     for listener in same_port:
-        if listener.host in _EVERYWHERE:
+        if listener.host in EVERYWHERE:
             if any(_is_of_this_machine(family, where) for family, where in targets):
                 return True
         elif {where[0] for _, where in targets} & {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any, Protocol
@@ -18,6 +18,8 @@ from .sessions import namespace
 
 REMEMBERED_REJECTIONS = 100
 NEW_SESSIONS_PER_S, NEW_SESSIONS_AT_ONCE = 1.0, 5
+LATE_S = 10.0
+"""What a satellite has said before it connected elsewhere may be read so much later; what comes after that is new."""
 
 
 class Connection(Protocol):
@@ -34,6 +36,10 @@ class Connection(Protocol):
 
         The rest is for what this connection has asked for itself, since one that is too slow is closed.
         """
+
+    @property
+    def queued(self) -> int:
+        """How many frames wait for the other end to take them."""
 
     def close(self, code: int, reason: str) -> None:
         """End the connection with a close frame."""
@@ -69,6 +75,8 @@ class Peer:
     """Messages of others are not sent to it, since it does not keep up."""
     excused: bool = False
     """That it has no session yet is the hub's own doing, and no failure of the client."""
+    timed_from: float = 0.0
+    """Since when its handshake, or then the answer to what it asked, takes (the hub's clock); 0: nothing is timed."""
 
     def may_change_session(self, now: float) -> bool:
         """Count a new session announced on this connection; False when there were too many (seconds)."""
@@ -88,6 +96,7 @@ class Registry:
     def __init__(self, node_id: str) -> None:
         self._node_id = node_id
         self._by_id: dict[str, Peer] = {}
+        self._displaced: dict[Peer, float] = {}
         self._all: set[Peer] = set()
         self._by_client: dict[int, set[Peer]] = {}
         self._from: Counter[str] = Counter()
@@ -137,19 +146,40 @@ class Registry:
         """Enter a peer, or enter it anew under the session its HELLO announced now."""
         if self._by_id.get(peer.peer_id) is peer:
             del self._by_id[peer.peer_id]
-        peer.peer_id = self.peer_id_for(peer.client, peer.useragent, str(peer.session["session_id"]))
+        peer_id = self.peer_id_for(peer.client, peer.useragent, str(peer.session["session_id"]))
+        is_anothers = self._displaced.pop(peer, None) is not None and peer_id == peer.peer_id
+        peer.peer_id = f"{peer_id}::{token_hex(4)}" if is_anothers else peer_id
         peer.registered = True
         self._by_id[peer.peer_id] = peer
 
-    def displace(self, peer_id: str) -> None:
-        """Let go of an id that another hub of the cluster has now; nothing reaches the connection any more."""
-        self._by_id.pop(peer_id, None)
+    def displace(self, peer_id: str, now: float) -> None:
+        """Let go of an id that another hub of the cluster has now; for the time being nothing reaches the connection.
+
+        Most often it is dead. Where it is not, since a client has two that call themselves the same, it gets another id
+        when it speaks (`speaks_on`), and its own when nobody else has that any more (`freed`).
+        """
+        peer = self._by_id.pop(peer_id, None)
+        if peer is not None:
+            self._displaced[peer] = now
+
+    def speaks_on(self, peer: Peer, now: float) -> bool:
+        """Tell whether a connection that says something was displaced and is alive: it is to be registered anew."""
+        since = self._displaced.get(peer)
+        return since is not None and now - since >= LATE_S
+
+    def freed(self, is_anothers: Callable[[str], bool]) -> list[Peer]:
+        """Return the displaced ones whose ids nobody has any more: they are to be registered again."""
+        found = [peer for peer in self._displaced if peer.peer_id not in self._by_id and not is_anothers(peer.peer_id)]
+        for peer in found:
+            del self._displaced[peer]
+        return found
 
     def remove(self, peer: Peer) -> bool:
         """Forget a connection; False when it was forgotten before."""
         if peer not in self._all:
             return False
         self._all.discard(peer)
+        self._displaced.pop(peer, None)
         same = self._by_client[peer.client.client_id]
         same.discard(peer)
         if not same:

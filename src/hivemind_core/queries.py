@@ -53,12 +53,15 @@ class WaysBack:
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, query_id: str, asker: str, kind: HiveMessageType, now: float) -> Opening:
-        """Note a question; the first asker of an id keeps it until it is answered or forgotten."""
+    def open(self, query_id: str, asker: str, kind: HiveMessageType, now: float, holder: str = "") -> Opening:
+        """Note a question; the first asker of an id keeps it until it is answered or forgotten.
+
+        `holder` is whose share it takes, where that is not the asker but one of several who ask through it.
+        """
         known = self._known(query_id, now)
         if known is not None and known.asker != asker:
             return Opening.LOOP
-        self._open.put(query_id, asker, _Open(query_id, asker, kind, now + self._ttl_s))
+        self._open.put(query_id, holder or asker, _Open(query_id, asker, kind, now + self._ttl_s))
         return Opening.NEW if known is None else Opening.AGAIN
 
     def _known(self, query_id: str, now: float) -> _Open | None:

@@ -59,7 +59,8 @@ class Questions:
             self._post.deny(sender, replace(question, data={**question.data, **named}))
             return
         query_id = action.query_id or str(uuid4())
-        if action.looped or self._ways.open(query_id, sender, action.kind, now) == Opening.LOOP:
+        holder = around.company.behind()
+        if action.looped or self._ways.open(query_id, sender, action.kind, now, holder) == Opening.LOOP:
             self._came_round(sender, action)
             return
         originator = text(action.relayed.metadata.get("originator_peer"))[:MAX_ORIGINATOR] or sender

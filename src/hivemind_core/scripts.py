@@ -10,7 +10,9 @@ from hivemind_bus_client.version import __version__
 
 from . import (
     adding,
+    audit_command,
     deleting,
+    doctor_command,
     healthcheck,
     install_service,
     listing,
@@ -27,7 +29,7 @@ from .console import Commands
 
 MODULES = (
     *(serving, adding, listing, deleting, rights, rotation, metadata_command, policy_commands, migration),
-    *(healthcheck, install_service, cluster_commands),
+    *(audit_command, healthcheck, doctor_command, install_service, cluster_commands),
 )
 
 

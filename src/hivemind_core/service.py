@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from hivemind_bus_client.sd_notify import Notifier
 
-from . import quick_start, upstream, whereabouts
+from . import quick_start, readiness, upstream, whereabouts
 from .agents import Agent, create_agent
+from .audit import Author
+from .audit_log import AuditLog, audit_path
 from .binary import create_binary
 from .chatroom_process import ChatroomProcess
 from .config import Config, ConfigError
 from .config_values import Values
-from .database import open_database
+from .database import ClientDatabase, open_database
 from .hub import Hub
 from .hub_identity import HubIdentity, identity_path, load_identity
 from .live_config import LiveConfig
@@ -36,6 +38,7 @@ from .transports.http_elsewhere import Elsewhere
 from .transports.websocket import WebSocketTransport
 
 if TYPE_CHECKING:
+    from .admin import AdminServer
     from .cluster.cluster import Cluster
     from .cluster.membership import Membership
 
@@ -61,14 +64,27 @@ class Service:
         self._membership: Membership | None = None
         self.hub.ready = False
         self.transports = list(transports)
+        self._unbound: list[BindError] = []
+        self.admin = self._admin()
+        """Where the hub tells how it is; None: nowhere."""
         self._live = LiveConfig(hub.config)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Listen. Raises BindError when no transport could, ConfigError for a hub that is no member of its cluster."""
+        if self.admin is not None:
+            await self.admin.start()
+        try:
+            await self._start()
+        except BaseException:
+            if self.admin is not None:
+                await self.admin.stop()
+            raise
+
+    async def _start(self) -> None:
         await self._check_member()
         await self.hub.start()
-        failed: list[BindError] = []
+        failed = self._unbound
         for transport in list(self.transports):
             try:
                 await transport.start()
@@ -98,6 +114,28 @@ class Service:
         if self._membership is not None:
             await self._membership.stop()
         await self.hub.stop()
+        if self.admin is not None:
+            await self.admin.stop()
+
+    def _admin(self) -> AdminServer | None:
+        config = self.hub.config.admin
+        if config is None:
+            return None
+        from . import admin, hub_metrics
+
+        return admin.AdminServer(config, self.parts, lambda: hub_metrics.families(self.hub, self._cluster))
+
+    def parts(self) -> list[readiness.Part]:
+        """Tell what works of the hub, and why the rest does not."""
+        hub = self.hub
+        silent_s = hub.clocks.monotonic() - hub.admission.database_read_at
+        found = [
+            readiness.database(hub.admission.database_problem, silent_s),
+            readiness.agent(hub.agent.name, available=hub.agent.available),
+            readiness.transports(serving=hub.ready, unbound=map(str, self._unbound)),
+        ]
+        found += [] if hub.parent is None else [readiness.upstream(available=hub.parent.available)]
+        return found if self._cluster is None else [*found, readiness.cluster(available=self._cluster.available)]
 
     async def _check_member(self) -> None:
         if self.hub.config.cluster is not None:
@@ -139,7 +177,8 @@ def build(config: Config) -> Service:
     """Put the parts together. Raises ConfigError, StorageError."""
     identity = load_identity()
     identity = replace(identity, site_id=config.site_id or identity.site_id)
-    db = open_database(config)
+    db = _clients(config)
+    db.changed = AuditLog(audit_path()).recorder(Author("hub"))
     hub: Hub
 
     def names() -> list[str]:
@@ -152,6 +191,17 @@ def build(config: Config) -> Service:
     policies = build_policies(config.policy_chain)
     hub = Hub(config, identity, db, agent, policies, parent=parent, mailbox=mailbox, binary=binary, company=cluster)
     return Service(hub, _transports(hub, config, cluster), cluster)
+
+
+def _clients(config: Config) -> ClientDatabase:
+    if config.cluster is None:
+        return open_database(config)
+    from .cluster import vault
+
+    vault.check_installed()
+    from .cluster import joining
+
+    return joining.open_clients(config)
 
 
 def _company(config: Config, identity: HubIdentity, agent: Agent) -> tuple[Cluster | None, Parent | None]:

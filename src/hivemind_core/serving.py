@@ -18,7 +18,7 @@ from .environment import LOG_FORMATS, LOG_LEVELS
 
 log = logging.getLogger(__name__)
 
-SECRETS = frozenset({"password", "broker_password", "redis_url", "session_redis_url"})
+SECRETS = frozenset({"password", "broker_password", "redis_url", "session_redis_url", "token"})
 """Keys of server.json whose texts are not shown unasked."""
 
 CONFIG_OPTION: dict[str, Any] = {

@@ -84,6 +84,10 @@ class RecordingAgent:
         self.respond: Callable[[Message], Message | None] = lambda message: None
         self.deliver: Callable[[Message], None] = lambda message: None
 
+    @property
+    def queued(self) -> int:
+        return 0
+
     async def start(self, deliver: Callable[[Message], None]) -> None:
         self.deliver = deliver
 
@@ -127,6 +131,10 @@ class MemoryConnection:
 
     def has_room(self, size: int) -> bool:
         return self._satellite.has_room
+
+    @property
+    def queued(self) -> int:
+        return 0
 
     def close(self, code: int, reason: str) -> None:
         self._satellite.closed = (code, reason)

@@ -35,22 +35,29 @@ class ThreadWorkers:
     """`Workers` on threads."""
 
     def __init__(self, max_waiting_keys: int = MAX_WAITING_KEYS) -> None:
+        self.waiting = {"database": 0, "keys": 0}
+        """Calls that are not through yet, those under way included."""
         self._database = ThreadPoolExecutor(1, "hive-db")
         self._keys = ThreadPoolExecutor(KEY_THREADS, "hive-keys")
         self._room = max_waiting_keys + KEY_THREADS
 
     async def database(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._database, lambda: call(*args, **kwargs))
+        self.waiting["database"] += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._database, lambda: call(*args, **kwargs))
+        finally:
+            self.waiting["database"] -= 1
 
     async def derive(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._room <= 0:
             raise Busy
         self._room -= 1
+        self.waiting["keys"] += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._keys, lambda: call(*args, **kwargs))
         finally:
             self._room += 1
+            self.waiting["keys"] -= 1
 
     def stop(self) -> None:
         self._keys.shutdown(wait=False, cancel_futures=True)

@@ -319,7 +319,7 @@ async def test_a_wrong_password_says_so_at_once(satellite, hub):
     satellite.set_up(hub)
     error = one_line_error(await satellite.run("test-identity", "--password", "wrong"))
     assert "The password does not match" in error
-    assert hub.connections == 1
+    assert hub.connections == 2  # the hub may try the other of two passwords (docs/protocol.md 7.5)
     assert PskCache(satellite.identity.noise_key).load(KEY, NODE_ID, PASSWORD)  # the stored password is still right
 
 

@@ -108,6 +108,22 @@ def test_own_writes_are_seen_at_once_and_not_read_again(db: ClientDatabase) -> N
     assert loads(db) == 1
 
 
+def test_changes_are_told_with_the_row_before_and_after(db: ClientDatabase) -> None:
+    told: list[tuple[Client | None, Client | None]] = []
+    added = db.add(Client(0, "first", "kitchen"))
+    db.changed = lambda before, after: told.append((before, after))
+    second = db.add(Client(0, "second", "hall"))
+    admin = db.update(added.client_id, {"is_admin": True})
+    db.touch([added.client_id], 5.0)
+    seen = db.by_id(added.client_id)
+    db.patch_metadata(added.client_id, {"room": "attic"})
+    patched = db.by_id(added.client_id)
+    assert db.update(99, {"is_admin": True}) is None
+    assert not db.delete(99)
+    db.delete(second.client_id)
+    assert told == [(None, second), (added, admin), (seen, patched), (second, None)]
+
+
 def test_a_deleted_client_is_gone_at_once(db: ClientDatabase) -> None:
     db.add(Client(0, "a"))
     assert db.delete(1)

@@ -33,6 +33,9 @@ GOOD = {
     "HIVEMIND_WEBSOCKET_PING_TIMEOUT": ("2.5", 2.5),
     "HIVEMIND_TRUSTED_PROXY_CIDRS": ("10.0.0.0/8, ::1", ["10.0.0.0/8", "::1"]),
     "HIVEMIND_TRUSTED_CLIENT_IP_HEADERS": ("x-real-ip", "x-real-ip"),
+    "HIVEMIND_ADMIN_HOST": ("::1", "::1"),
+    "HIVEMIND_ADMIN_PORT": ("9567", 9567),
+    "HIVEMIND_ADMIN_TOKEN": ("a-token-of-a-hub", "a-token-of-a-hub"),
 }
 
 

@@ -121,7 +121,7 @@ def test_a_locked_database_is_one_line_and_nothing_is_said_to_be_done(monkeypatc
 
 
 def test_clients_kept_elsewhere_are_not_passed_over() -> None:
-    configure({"database": {"module": "hivemind-redis-db-plugin"}})
+    configure({"database": {"module": "hivemind-postgres-db-plugin"}})
     ran = hub_command("list-clients")
     assert ran.code == 2
     assert "migrate-db" in ran.error

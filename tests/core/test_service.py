@@ -15,7 +15,8 @@ import pytest
 
 from hivemind_bus_client.message import Message
 from hivemind_core import service
-from hivemind_core.config import load_config
+from hivemind_core.admin_config import AdminConfig
+from hivemind_core.config import Config, load_config
 from hivemind_core.service import Service, build
 from hivemind_core.testing import MemoryHive
 from hivemind_core.transports import BindError
@@ -78,6 +79,43 @@ async def test_one_transport_of_two_is_enough(caplog: pytest.LogCaptureFixture) 
         assert [record.message for record in caplog.records if record.levelno == logging.ERROR] == ["no room"]
         await running.stop()
         assert len(broken.seen) == 1, "what never listened is not stopped"
+
+
+async def test_readiness_is_told_while_it_starts_serves_and_ends() -> None:
+    async with MemoryHive() as hive:
+        broken, working = FakeTransport(hive, "no room"), FakeTransport(hive)
+        running = Service(hive.hub, [broken, working])
+
+        def reasons() -> dict[str, str]:
+            return {part.name: part.reason for part in running.parts()}
+
+        not_yet = "the hub does not take connections: it is starting or stopping"
+        assert reasons() == {"database": "", "agent": "", "transports": not_yet}
+        await running.start()
+        assert reasons()["transports"] == "no room"
+        hive.agent.available = False
+        assert "cannot be reached" in reasons()["agent"]
+        await running.stop()
+        assert reasons()["transports"] == not_yet
+
+
+async def test_its_admin_address_is_there_before_it_serves_and_goes_with_it(tmp_path: Path) -> None:
+    config = Config(tmp_path / "server.json", admin=AdminConfig(0), runtime_password_strength_check=False)
+    async with MemoryHive(config=config) as hive:
+        running = Service(hive.hub, [FakeTransport(hive, "no room")])
+        assert running.admin is not None
+        with pytest.raises(BindError, match="no room"):
+            await running.start()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", running.admin.port)
+        served = Service(hive.hub, [FakeTransport(hive)])
+        assert served.admin is not None
+        await served.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.admin.port)
+        writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert b"hivemind_ready 1" in await asyncio.wait_for(reader.read(), 60)
+        writer.close()
+        await served.stop()
 
 
 async def test_without_any_it_does_not_start() -> None:

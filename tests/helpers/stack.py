@@ -17,7 +17,7 @@ from .engines import Network, settle
 from .processes import Home
 
 BIN = Path(sys.executable).parent
-KEY, PASSWORD = "key-of-the-kitchen", "correct horse battery staple 42"
+PASSWORD = "correct horse battery staple 42"
 OWNER = 1000
 UP_S = 240
 
@@ -120,9 +120,9 @@ class Stack:
         )
         return done.stdout + done.stderr
 
-    def join(self) -> None:
+    def join(self, name: str) -> None:
         """Make a client in hivemind_cli and set a satellite up with what it prints."""
-        made = ["--name", "kitchen", "--access-key", KEY, "--password", PASSWORD]
+        made = ["--name", name, "--access-key", f"key-of-the-{name}", "--password", PASSWORD]
         printed = self.exec("hivemind_cli", "hivemind-core", "add-client", *made)
         (line,) = [line.strip() for line in printed.splitlines() if "set-identity" in line]
         assert "--host hub.example --port 5678" in line

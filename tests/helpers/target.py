@@ -1,9 +1,10 @@
-"""A hub of either make as the target of an attack, with an agent bus behind it, and a stranger's or client's view of it."""
+"""A hub of either make as the target of an attack, with an agent bus behind it, and how strangers see it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sqlite3
 import sys
 import time
@@ -41,18 +42,24 @@ class Target:
     """The hub, its bus and its database. `key` gives each attack a client of its own."""
 
     def __init__(
-        self, children: Children, make: str = OURS, config: dict[str, Any] | None = None, *, name: str = "hub"
+        self, children: Children, make: str = OURS, config: dict[str, Any] | None = None, *, like: Target | None = None
     ) -> None:
+        """Start a hub. One that is `like` another has its clients, and is called by its site in `config`."""
+        name = str((config or {}).get("site_id") or "hub")
         self.children = children
         self.make = make
         self.bus_port = free_port()
         self.start_bus()
         self.hub = HubProcess(children, programs(make) / "hivemind-core", self.bus_port, name=name)
         self._identity(name)
-        self.hub.configure(config or {})
-        self.hub.add_client(KEY, PASSWORD)
-        self._add_rows()
-        self._keys = iter(KEYS)
+        self.hub.configure(self._placed(config or {}))
+        self._open: list[ClientConnection] = []
+        self._keys = like._keys if like else iter(KEYS)
+        if like:
+            shutil.copytree(like.hub.home.data, self.hub.home.data, dirs_exist_ok=True)
+        else:
+            self.hub.add_client(KEY, PASSWORD)
+            self._add_rows()
         self.hub.start()
         self.peer = BusPeer(self.bus_port).joined()
 
@@ -61,6 +68,11 @@ class Target:
         options = ["--port", str(self.bus_port), "--habit", "keeps silent"]
         self.bus = self.children.spawn("bus", [sys.executable, bus_stub.__file__, *options])
         self.bus.expect("ready")
+
+    def _placed(self, config: dict[str, Any]) -> dict[str, Any]:
+        """A configuration in which each transport listens where it is looked for."""
+        network = {name: {"host": HOST, "port": self.hub.port} for name in config.get("network_protocol", ())}
+        return {**config, **({"network_protocol": network} if network else {})}
 
     def _identity(self, site: str) -> None:
         """An identity that stands at a site, where each make looks for it."""
@@ -105,6 +117,16 @@ class Target:
             found = database.execute("SELECT * FROM clients WHERE api_key = ?", [key]).fetchone()
         return dict(found) if found is not None else {}
 
+    def all_keys(self) -> set[str]:
+        """The access keys that the database knows."""
+        with closing(sqlite3.connect(self.hub.database)) as database:
+            return {key for (key,) in database.execute("SELECT api_key FROM clients")}
+
+    def delete(self, key: str) -> None:
+        """Take a client out of the database at once, as a command of another process does in time."""
+        with closing(sqlite3.connect(self.hub.database)) as database, database:
+            database.execute("DELETE FROM clients WHERE api_key = ?", [key])
+
     def client_id(self, key: str) -> str:
         return str(self.row(key)["client_id"])
 
@@ -119,7 +141,17 @@ class Target:
     async def raw(self, key: str, **options: Any) -> ClientConnection:
         """A connection that says nothing by itself."""
         token = quote(b64encode(f"raw:{key}".encode()).decode(), safe="")
-        return await connect(f"ws://{HOST}:{self.hub.port}/?authorization={token}", compression=None, **{"close_timeout": 0.5, **options})
+        url = f"ws://{HOST}:{self.hub.port}/?authorization={token}"
+        socket = await connect(url, compression=None, **{"close_timeout": 0.5, **options})
+        self._open.append(socket)
+        return socket
+
+    async def hang_up(self) -> None:
+        """End every connection that was made."""
+        for socket in self._open:
+            socket.transport.abort()
+        await asyncio.gather(*(socket.wait_closed() for socket in self._open))
+        self._open.clear()
 
     async def session(self, key: str, password: str = PASSWORD, *, device: bytes = b"", **hello: Any) -> Session:
         """A satellite whose session is up; `device` is its static key, of which a client may have one."""
@@ -153,21 +185,23 @@ class Session:
         """Frames that came as text after the session was up."""
         self._reading: asyncio.Task[None] | None = None
 
-    async def begin(self) -> None:
+    async def begin(self, password: str = PASSWORD) -> None:
         """Send the first message of the handshake."""
         while not (frames := self.link.frames_to_send()):
-            self.link.receive(await asyncio.wait_for(self.socket.recv(), SOON_S), 0.0)
+            await self._follow(password)
         for frame in frames:
             await self.socket.send(frame)
 
     async def open(self, password: str = PASSWORD) -> None:
         while not self.link.is_open:
-            for event in self.link.receive(await asyncio.wait_for(self.socket.recv(), 6 * SOON_S), 0.0):
-                if isinstance(event, KeyNeeded):
-                    psk = await asyncio.to_thread(derive, password, event.node_id)
-                    self.link.key_derived(psk, 0.0)
+            await self._follow(password)
             await self.flush()
         self._reading = asyncio.create_task(self._read())
+
+    async def _follow(self, password: str) -> None:
+        for event in self.link.receive(await asyncio.wait_for(self.socket.recv(), 6 * SOON_S), 0.0):
+            if isinstance(event, KeyNeeded):
+                self.link.key_derived(await asyncio.to_thread(derive, password, event.node_id), 0.0)
 
     async def _read(self) -> None:
         with suppress(ConnectionClosed):
@@ -175,7 +209,9 @@ class Session:
                 if isinstance(frame, str):
                     self.clear.append(frame)
                     continue
-                self.messages += [event.message for event in self.link.receive(frame, 0.0) if isinstance(event, Received)]
+                self.messages += [
+                    event.message for event in self.link.receive(frame, 0.0) if isinstance(event, Received)
+                ]
                 await self.flush()
 
     def pause(self) -> None:
@@ -221,7 +257,7 @@ class Session:
 async def soon(condition: Callable[[], Any], within_s: float = SOON_S) -> Any:
     """The condition's first true value, or its last false one when the time is over."""
     end = time.monotonic() + within_s
-    while not (value := condition()) and time.monotonic() < end:
+    while not (value := condition()) and time.monotonic() < end:  # noqa: ASYNC110 - what it waits for is elsewhere
         await asyncio.sleep(0.02)
     return value
 

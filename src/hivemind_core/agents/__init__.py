@@ -29,6 +29,10 @@ class Agent(Protocol):
     def available(self) -> bool:
         """A message can be emitted right now."""
 
+    @property
+    def queued(self) -> int:
+        """How many messages wait for the bus to take them."""
+
     async def start(self, deliver: Deliver) -> None:
         """Begin, and return soon: whatever has to be connected is connected afterwards."""
 

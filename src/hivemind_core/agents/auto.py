@@ -44,6 +44,11 @@ class AutoAgent:
         """The bus is connected, or none has ever been found."""
         return self._bus.connected or not self._found
 
+    @property
+    def queued(self) -> int:
+        """How many messages wait for the bus."""
+        return self._bus.queued
+
     async def start(self, deliver: Deliver) -> None:
         """Begin to look for the bus."""
         await self._builtin.start(deliver)

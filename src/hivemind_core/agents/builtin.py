@@ -155,6 +155,11 @@ class BuiltinAgent:
         """It has been started."""
         return self._inbox is not None
 
+    @property
+    def queued(self) -> int:
+        """Nothing waits: it answers by itself."""
+        return 0
+
     async def start(self, deliver: Deliver) -> None:
         """Begin to answer."""
         self._inbox = Inbox(deliver)

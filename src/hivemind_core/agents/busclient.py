@@ -127,6 +127,11 @@ class BusConnection:
         self._ws: Socket | None = None
         self._down_since = 0.0
 
+    @property
+    def queued(self) -> int:
+        """How many frames wait to be sent."""
+        return len(self._outbox)
+
     def start(self, deliver: Deliver) -> None:
         """Begin to connect; ``deliver`` gets every message of the bus."""
         self._task = asyncio.create_task(self._run(deliver), name=f"message bus {self._address.url}")

@@ -82,6 +82,11 @@ class BusServer:
         """How many services are attached."""
         return len(self._clients)
 
+    @property
+    def queued(self) -> int:
+        """How many frames wait for clients to take them."""
+        return sum(len(client.outbox) for client in self._clients)
+
     async def start(self) -> None:
         """Open the port. Raises OSError when that cannot be."""
         app = web.Application()

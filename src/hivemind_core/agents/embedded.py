@@ -49,6 +49,12 @@ class EmbeddedAgent:
         """The bus is served, or the one that was there is connected."""
         return self._server is not None or (self._joined is not None and self._joined.connected)
 
+    @property
+    def queued(self) -> int:
+        """How many messages wait for the bus, or for those who are on it."""
+        bus = self._joined or self._server
+        return 0 if bus is None else bus.queued
+
     async def start(self, deliver: Deliver) -> None:
         """Open the bus, or begin to join the one that is there. Raises ConfigError when neither can be."""
         self._inbox = inbox = Inbox(deliver)

@@ -26,6 +26,11 @@ class OvosAgent:
         """The bus is connected."""
         return self._bus.connected
 
+    @property
+    def queued(self) -> int:
+        """How many messages wait for the bus."""
+        return self._bus.queued
+
     async def start(self, deliver: Deliver) -> None:
         """Begin to connect."""
         self._bus.start(deliver)

@@ -17,10 +17,12 @@ from hivemind_bus_client.message import HiveMessage, Message
 
 from ..actions import member, member_of
 from ..company import Reception
+from ..fairness import Ration
 from .calls import Calls, Handler
 from .members import BEAT_S, Member, Members, member_told
 from .paths import Copies
 from .presence import Presence
+from .seldom import Seldom
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +30,19 @@ Frame = dict[str, Any]
 
 HERE = "hive.cluster.here"
 """Said on the assistant's bus, so that hubs that share one know of each other."""
+SPEAKER = "hivemind-core"
+"""Who says it; no satellite is called so there."""
 HERE_EVERY_S, SHARED_S = 5.0, 12.0
 """How often it is said, and for how long it counts."""
 HELD_UP_S = 3.0
 """A hub whose clock was still for so long was itself paused: it could not hear the others."""
 LISTEN_S = 3.0
 """Before it takes the lead, a hub listens for so long whether there is an older one."""
-REPLY, MESH, DIRECT, UP, ABOVE = "reply", "mesh", "direct", "up", "above"
+REPLY, MESH, BACK, DIRECT, UP, ABOVE = "reply", "mesh", "back", "direct", "up", "above"
+"""What crosses: an answer of an assistant, a message for all, an answer to one of those, a message for one satellite,
+one for the hub above, and its answer."""
+NAMED_PER_S, NAMED_AT_ONCE = 1.0, 10
+"""How often a hub names all its satellites at once; what is asked for beyond waits."""
 
 
 class Wire(Protocol):
@@ -89,6 +97,10 @@ class Cluster:
         self._here_at = float("-inf")
         self._ticked_at = float("inf")
         self._not_for: frozenset[str] = frozenset()
+        self._behind = ""
+        self._naming = Ration(NAMED_PER_S, NAMED_AT_ONCE, clock())
+        self._must_name = self._has_left = False
+        self._seldom = Seldom(log, clock)
         self._reception: Reception | None = None
         self._beats: asyncio.Task[None] | None = None
         self._on_frame: dict[str, Callable[[str, Frame], None]] = {
@@ -101,6 +113,7 @@ class Cluster:
             "bye": self._bye,
             REPLY: self._reply,
             MESH: self._mesh,
+            BACK: self._mesh,
             DIRECT: lambda hub, frame: self._to.direct(frame["to"], HiveMessage.from_wire(frame["m"])),
             UP: lambda hub, frame: self._to.lift(member(hub), HiveMessage.from_wire(frame["m"])),
             ABOVE: lambda hub, frame: self._to.above(HiveMessage.from_wire(frame["m"])),
@@ -113,7 +126,7 @@ class Cluster:
     async def start(self, reception: Reception) -> None:
         """Join the others, and return soon, whether Redis can be reached or not."""
         self._reception = reception
-        self._since_ms, self._started_at = self._wire.time_ms(), self._clock()
+        self._started_at = self._clock()
         await self._wire.start(self._receive, self._changed, self._undelivered)
         self._beats = asyncio.get_running_loop().create_task(self._beat_always())
 
@@ -121,6 +134,7 @@ class Cluster:
         """Leave the others."""
         if self._beats is not None:
             self._beats.cancel()
+        self._has_left = True
         self.calls.stop()
         self._wire.tell({"t": "bye"})
         await self._wire.stop()
@@ -178,6 +192,8 @@ class Cluster:
         now, before = self._clock(), self._ticked_at
         self._ticked_at = now
         self._wire.tell({"t": "beat", **self.me.told()})
+        if self._must_name:
+            self._name_all()
         if now - before >= HELD_UP_S:
             self._members.wait_for_all(now)
         if self._wire.available:
@@ -189,25 +205,26 @@ class Cluster:
         self._sharing = {hub: heard for hub, heard in self._sharing.items() if now - heard < SHARED_S}
 
     def _say_here(self) -> None:
-        if self._members.others() and self._agent.emit(Message(HERE, {"hub": self.hub}, {"source": "hivemind-core"})):
+        if self._members.others() and self._agent.emit(Message(HERE, {"hub": self.hub}, {"source": SPEAKER})):
             self._here_at = self._clock()
 
     def _changed(self, available: bool) -> None:
         if not available:
-            log.warning("Redis cannot be reached: the hubs of the cluster are on their own for now")
+            if not self._has_left:
+                log.warning("Redis cannot be reached: the hubs of the cluster are on their own for now")
             return
         log.info("Redis can be reached")
+        self._since_ms = self._since_ms or self._wire.time_ms()  # not before: its clock is the one that all share
         self._members.wait_for_all(self._clock())
-        self._wire.tell({"t": "beat", **self.me.told()})
-        self._wire.tell({"t": "who"})
         self._name_all()
+        self._wire.tell({"t": "who"})
 
     # what the others say of themselves
 
     def _receive(self, hub: str, frame: Frame) -> None:
         take = self._on_frame.get(frame.get("t", ""))
         if take is None:
-            log.warning("hub %s says what this one does not understand; do all run the same version?", hub)
+            self._seldom.warn("hub %s says what this one does not understand; do all run the same version?", hub)
         else:
             take(hub, frame)
 
@@ -238,7 +255,7 @@ class Cluster:
         if not self._members.gone(hub):
             return
         log.info("hub %s is not in the cluster any more: %s", hub, why)
-        self._presence.begin_anew(hub)
+        self._presence.forget(hub)
         self._sharing.pop(hub, None)
         self.calls.gone(hub)
         self._wire.gone(hub)
@@ -247,15 +264,24 @@ class Cluster:
     # who is where
 
     def _name_all(self) -> None:
-        for number, chunk in enumerate(self._presence.own()):
-            self._wire.tell({"t": "peers", "first": not number, "p": chunk})
+        self._must_name = not self._naming.take(self._clock())
+        if self._must_name:
+            return
+        self._wire.tell({"t": "beat", **self.me.told()})  # satellites of a stranger count for nothing
+        chunks = list(self._presence.own())
+        for number, chunk in enumerate(chunks, 1):
+            self._wire.tell({"t": "peers", "first": number == 1, "last": number == len(chunks), "p": chunk})
 
     def _peers(self, hub: str, frame: Frame) -> None:
-        if frame.get("first"):
-            self._presence.begin_anew(hub)
+        if frame["first"]:
+            self._presence.begin_naming(hub)
         self._here(hub, frame)
+        if frame["last"]:
+            self._presence.end_naming(hub)
 
     def _here(self, hub: str, frame: Frame) -> None:
+        if self._members.get(hub) is None:
+            return  # it is gone, and this is late; or it is new, and is asked for all when it says that it is there
         for peer_id in self._presence.here(hub, [(peer_id, since) for peer_id, since in frame["p"]]):
             log.info("%s is at hub %s now", peer_id, hub)
             self._to.displaced(peer_id)
@@ -300,7 +326,8 @@ class Cluster:
         return bool(hub) and self._wire.send(hub, {"t": DIRECT, "to": peer_id, "m": message.as_dict})
 
     def tell(self, way: str, message: HiveMessage) -> bool:
-        return self._wire.send(member_of(way), {"t": MESH, "m": message.as_dict})
+        hub = member_of(way)
+        return self._members.get(hub) is not None and self._wire.send(hub, {"t": BACK, "m": message.as_dict})
 
     def relay(self, message: HiveMessage, sender: str = "", *, unheard: bool = False) -> list[str] | None:
         hubs = [each.hub for each in self.others() if not (unheard and each.hub in self._sharing)]
@@ -310,14 +337,18 @@ class Cluster:
 
     def _mesh(self, hub: str, frame: Frame) -> None:
         if "at" in frame:
-            self._not_for = self._presence.came_after(frame["at"]) | {frame["by"]}
+            self._not_for = self._presence.came_after(frame["at"], self._wire.time_ms()) | {frame["by"]}
+            self._behind = member(hub) + frame["by"]
         try:
             self._to.message(member(hub), HiveMessage.from_wire(frame["m"]))
         finally:
-            self._not_for = frozenset()
+            self._not_for, self._behind = frozenset(), ""
 
     def not_for(self) -> frozenset[str]:
         return self._not_for
+
+    def behind(self) -> str:
+        return self._behind
 
     def lift(self, message: HiveMessage) -> bool:
         """Send a message to the hub above by way of the one that is joined to it."""
@@ -334,6 +365,8 @@ class Cluster:
     def hears(self, message: Message) -> bool:
         if message.msg_type != HERE:
             return False
+        if message.context.get("source") != SPEAKER:
+            return True  # a satellite's
         hub = message.data.get("hub")
         if isinstance(hub, str) and hub != self.hub and self._members.get(hub) is not None:
             if hub not in self._sharing:

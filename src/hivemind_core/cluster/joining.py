@@ -4,20 +4,52 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Callable
+
+from redis import exceptions as redis
 
 from ..agents import Agent
 from ..cluster_config import ClusterConfig
+from ..config import Config
+from ..database import ClientDatabase, open_database
 from ..hub_identity import HubIdentity
+from ..storage import StorageError
 from ..surroundings import Parent
 from .cluster import Cluster
 from .membership import Membership, check_identity
 from .records import Listed
+from .redis_errors import is_refusal
 from .shared_parent import SharedParent
 from .vault import Unavailable, cluster_secret
 from .wire import ClusterWire
 
 log = logging.getLogger(__name__)
+
+LOOK_AGAIN_S = 1.0
+
+
+def open_clients(config: Config) -> ClientDatabase:
+    """Open the client database; wait for Redis while it is away. Raises ConfigError, StorageError."""
+    said = ""
+    while True:
+        try:
+            return open_database(config)
+        except StorageError as error:
+            if not _may_come(error, config):
+                raise
+            if str(error) != said:
+                said = str(error)
+                log.warning("%s The hub waits for its clients.", error)
+        time.sleep(LOOK_AGAIN_S)
+
+
+def _may_come(error: StorageError, config: Config) -> bool:
+    """Tell whether Redis is merely away."""
+    cause = error.__cause__
+    if config.cluster is None or not isinstance(cause, (redis.ConnectionError, redis.TimeoutError, OSError)):
+        return False
+    return not is_refusal(cause, config.cluster)
 
 
 def join(config: ClusterConfig, identity: HubIdentity, agent: Agent) -> Cluster:
@@ -61,4 +93,4 @@ def membership(
     return Membership(config, identity, listed, refused)
 
 
-__all__ = ["check", "join", "membership", "shared"]
+__all__ = ["check", "join", "membership", "open_clients", "shared"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 MAX_FRAMES = 10_000
 MAX_BYTES = 8 * 1024 * 1024
-"""What may wait for one member; a single frame may be larger."""
+"""What may wait of one kind for one member; a single frame may be larger. So floods of some keep no answers back."""
 BATCH_BYTES = 1024 * 1024
 WRITE_BYTES = 1024 * 1024
 """So much goes to one member in one write, and at least one batch."""
@@ -23,6 +23,8 @@ class Batch:
     put_at: float
     """When the first of them was put."""
     frames: list[bytes] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    """Of each frame."""
     size: int = 0
     is_sent: bool = False
     """It may be in Redis, so it must stay as it is."""
@@ -35,8 +37,8 @@ class Outgoing:
         self._kept: deque[Batch] = deque()
         self._next = first
         self._cursor = first
-        self._frames = 0
-        self._bytes = 0
+        self._frames: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
 
     @property
     def base(self) -> int:
@@ -63,10 +65,10 @@ class Outgoing:
         """Nothing is kept."""
         return not self._kept
 
-    def put(self, frame: bytes, now: float) -> bool:
-        """Take a frame; False where too much waits already."""
-        size = len(frame)
-        if self._kept and (self._frames >= MAX_FRAMES or self._bytes + size > MAX_BYTES):
+    def put(self, frame: bytes, now: float, kind: str = "") -> bool:
+        """Take a frame; False where too much of its kind waits already."""
+        size, waiting = len(frame), self._frames[kind]
+        if waiting and (waiting >= MAX_FRAMES or self._bytes[kind] + size > MAX_BYTES):
             return False
         last = self._kept[-1] if self._kept else None
         if last is None or last.is_sent or last.size + size > BATCH_BYTES:
@@ -74,9 +76,10 @@ class Outgoing:
             self._kept.append(last)
             self._next += 1
         last.frames.append(frame)
+        last.kinds.append(kind)
         last.size += size
-        self._frames += 1
-        self._bytes += size
+        self._frames[kind] += 1
+        self._bytes[kind] += size
         return True
 
     def due(self) -> list[Batch]:
@@ -119,8 +122,9 @@ class Outgoing:
         found: list[Batch] = []
         while self._kept and wanted(self._kept[0]):
             batch = self._kept.popleft()
-            self._frames -= len(batch.frames)
-            self._bytes -= batch.size
+            for frame, kind in zip(batch.frames, batch.kinds, strict=True):
+                self._frames[kind] -= 1
+                self._bytes[kind] -= len(frame)
             found.append(batch)
         self._cursor = max(self._cursor, self.base)
         return found

@@ -12,6 +12,8 @@ MAX_ELSEWHERE = 1_000_000
 """Satellites of other hubs that are remembered."""
 CHUNK = 1000
 """Satellites named in one frame."""
+AHEAD_MS = 5000
+"""How far two hubs may be apart in what they take for the time."""
 
 Claim = tuple[int, str]
 """Since when (Unix milliseconds by the clock of Redis), and at which hub; the greater one counts."""
@@ -24,6 +26,8 @@ class Presence:
         self._me = me
         self._claims: dict[str, Claim] = {}
         self._at: dict[str, set[str]] = {me: set()}
+        self._unnamed: dict[str, set[str]] = {}
+        """Satellites that a hub had, while it names all it has; those that it leaves out have left."""
         self._latest_ms = 0
         """Since when the last satellite of this hub is here."""
 
@@ -47,8 +51,9 @@ class Presence:
 
     def here(self, hub: str, peers: Iterable[tuple[str, int]]) -> list[str]:
         """Note the satellites at a hub, each with since when; return those of this hub that it has lost to it."""
-        lost = []
+        lost, unnamed = [], self._unnamed.get(hub, set())
         for peer_id, since_ms in peers:
+            unnamed.discard(peer_id)
             known = self._claims.get(peer_id)
             if known is None and len(self._claims) >= MAX_ELSEWHERE and hub != self._me:
                 continue
@@ -72,18 +77,30 @@ class Presence:
                 del self._claims[peer_id]
                 self._at[hub].discard(peer_id)
 
-    def begin_anew(self, hub: str) -> None:
-        """Forget what was known of a hub: it is gone, or names all its satellites again."""
-        self.left(hub, list(self._at.get(hub, ())))
-        if hub != self._me:
-            self._at.pop(hub, None)
+    def forget(self, hub: str) -> None:
+        """Forget what was known of another hub: it is gone."""
+        self.left(hub, self._at.get(hub, set()).copy())
+        self._at.pop(hub, None)
+        self._unnamed.pop(hub, None)
 
-    def came_after(self, at_ms: int) -> frozenset[str]:
+    def begin_naming(self, hub: str) -> None:
+        """Another hub begins to name all its satellites."""
+        self._unnamed[hub] = self._at.get(hub, set()).copy()
+
+    def end_naming(self, hub: str) -> None:
+        """It has named them all."""
+        self.left(hub, self._unnamed.pop(hub, set()))
+
+    def came_after(self, at_ms: int, now_ms: int) -> frozenset[str]:
         """Return the satellites of this hub that were not here yet at a time: what was sent to all then reached them
-        where they were before, or is not for them."""
+        where they were before, or is not for them.
+
+        Who came later than now came by a clock that was set back since, and is here for long.
+        """
         if self._latest_ms <= at_ms:
             return frozenset()
-        return frozenset(peer_id for peer_id in self._at[self._me] if self._claims[peer_id][0] > at_ms)
+        until_ms = now_ms + AHEAD_MS
+        return frozenset(peer_id for peer_id in self._at[self._me] if at_ms < self._claims[peer_id][0] <= until_ms)
 
     def own(self) -> Iterator[list[tuple[str, int]]]:
         """Yield the satellites of this hub with since when, in chunks; at least one, which may be empty."""

@@ -32,7 +32,11 @@ TRIM_S = 0.2
 RENEW_S = 5.0
 EXPIRE_S = 60
 """What nobody renews disappears, so that a member that died leaves nothing."""
-READ_ENTRIES = 64
+MAX_READ_ENTRIES = 64
+READ_BYTES = 2 * 1024 * 1024
+"""About so much is read at once, so that it does not take long."""
+SLOWEST_BYTES_PER_S = 2 * 1024 * 1024
+"""How much longer than others a large write may take."""
 BUSY_S = 0.005
 """The loop gets a turn after entries were handed over for so long."""
 NAME = "hivemind"
@@ -44,6 +48,12 @@ class Place:
     def __init__(self) -> None:
         self.log = BEGINNING
         self.inbox = BEGINNING
+        self.entries = 1
+        """How many to read at once."""
+
+    def was_read(self, size: int) -> None:
+        """Learn how many bytes came at once."""
+        self.entries = max(1, self.entries // 2) if size > READ_BYTES else min(2 * self.entries, MAX_READ_ENTRIES)
 
     def rejoin(self, last_in_log: bytes) -> None:
         """Begin with what comes, the first time; then go on, or from the beginning of what is a new log."""
@@ -51,18 +61,19 @@ class Place:
             self.log = last_in_log
         elif key(last_in_log) < key(self.log):
             self.log = BEGINNING
-        self.inbox = BEGINNING
+        self.inbox, self.entries = BEGINNING, 1  # it may have been lost since there was too much to read in time
 
 
 class Patience:
     """Counts the ticks that something has waited: a loop that was held up itself does not count that against Redis."""
 
     def __init__(self, limit_s: float) -> None:
-        self._limit = limit_s / TICK_S
+        self._usual = self._limit = limit_s / TICK_S
         self._ticks = -1
 
-    def begin(self) -> None:
-        """An answer is waited for."""
+    def begin(self, more_s: float = 0.0) -> None:
+        """An answer is waited for, which may take so much longer than others."""
+        self._limit = self._usual + more_s / TICK_S
         self._ticks = 0
 
     def end(self) -> None:
@@ -165,11 +176,14 @@ class Session:
             writes = list(self._traffic.writes(now, self._time.ms(now), self._acks))
             self._acks = False
             writes += self._errands(now)
+            if self._traffic.has_more:
+                self._something.set()
             if writes:
                 await self._write(writes)
 
     async def _write(self, writes: list[Write]) -> None:
-        self._write_patience.begin()
+        size = sum(len(word) for write in writes for word in write.command if isinstance(word, bytes))
+        self._write_patience.begin(size / SLOWEST_BYTES_PER_S)
         answers = await self._writer.ask([write.command for write in writes])
         self._write_patience.end()
         self._wrote_at = now = self._clock()
@@ -213,15 +227,17 @@ class Session:
 
     async def _read_on(self) -> None:
         inbox, log, place = self._traffic.inbox, self._traffic.streams.log, self._place
-        begin = ("XREAD", "COUNT", READ_ENTRIES, "BLOCK", int(BLOCK_S * 1000), "STREAMS", inbox, log)
+        block_ms = int(BLOCK_S * 1000)
         while True:
             asked_at = self._clock()
             self._read_patience.begin()
-            (answer,) = await self._reader.ask([(*begin, place.inbox, place.log)])
+            read = ("XREAD", "COUNT", place.entries, "BLOCK", block_ms, "STREAMS", inbox, log, place.inbox, place.log)
+            (answer,) = await self._reader.ask([read])
             self._read_patience.end()
             if isinstance(answer, ResponseError):
                 raise answer
             if answer:
+                place.was_read(sum(len(fields[-1]) for _, entries in answer for _, fields in entries if fields))
                 await self._pass_on(answer, asked_at)
 
     async def _pass_on(self, answer: Any, asked_at: float) -> None:

@@ -15,7 +15,7 @@ from .channel import Channel
 from .entries import Entry
 from .frames import Head, pack, unpack
 from .incoming import Verdict, is_fresh
-from .outgoing import Batch, Outgoing
+from .outgoing import WRITE_BYTES, Batch, Outgoing
 from .sealing import Sealer
 
 LOG_ENTRIES = 20_000
@@ -101,14 +101,16 @@ class Traffic:
         self._told: dict[str, Told] = {}
         self._refused: list[tuple[str, Batch]] = []
         self._can_purge = True
+        self.has_more = False
+        """`writes` has left something for the next write."""
 
     # what is to be sent
 
-    def put(self, hub: str, frame: bytes, now: float) -> bool:
-        """Take a frame for one member; False where too much waits for it."""
+    def put(self, hub: str, frame: bytes, now: float, kind: str = "") -> bool:
+        """Take a frame for one member; False where too much of its kind waits for it."""
         channel = self._channel(hub, now)
         channel.touched = now
-        return channel.out.put(frame, now)
+        return channel.out.put(frame, now, kind)
 
     def put_log(self, frame: bytes, now: float) -> bool:
         """Take a frame for all."""
@@ -148,19 +150,29 @@ class Traffic:
         return any(channel.owes_ack for channel in self._channels.values())
 
     def writes(self, now: float, redis_ms: int, acks: bool) -> Iterator[Write]:
-        """Yield what to write now, to be written in this order; with `acks` also what no frame says."""
-        for channel in self._channels.values():
+        """Yield what to write now, to be written in this order; with `acks` also what no frame says.
+
+        One write does not take long: members take turns, and what is too much for it is for the next (`has_more`).
+        """
+        size, self.has_more = 0, False
+        for hub, channel in list(self._channels.items()):
             if channel.purges:
                 channel.purges = False
                 if self._can_purge:
                     yield self._purge(channel)
-            for batch in channel.batches(now):
+            batches = channel.batches(now) if size < WRITE_BYTES else None
+            for batch in batches or ():
+                size += batch.size
                 yield self._entry(channel, batch, now, redis_ms)
+            if batches:
+                self._channels[hub] = self._channels.pop(hub)
+            self.has_more |= batches != [] and channel.out.has_due
             if acks and channel.owes_ack:
                 head = channel.head(redis_ms)
                 yield Write(self._add(channel.stream, 0, pack(head, [])))
         for batch in self._log.due():
             yield self._log_entry(batch, now, redis_ms)
+        self.has_more |= self._log.has_due
 
     def _entry(self, channel: Channel, batch: Batch, now: float, redis_ms: int) -> Write:
         def answered(answer: Any, now: float) -> None:

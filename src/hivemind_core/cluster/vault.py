@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from ..cluster_config import ClusterConfig
@@ -113,16 +114,20 @@ def redis_client(module: str, config: ClusterConfig, timeout_s: float | None = N
 
     `timeout_s` is that of connecting and of each answer, by default `TIMEOUT_S`.
     """
-    from importlib import import_module
-
-    try:
-        library = import_module(module)
-    except ModuleNotFoundError:
-        raise ConfigError(f"A cluster needs redis-py, which is not installed. Run: {INSTALL_REDIS}") from None
+    check_installed()
+    library = import_module(module)
     timeout_s = timeout_s or TIMEOUT_S
     timeouts = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
     retry = import_module(f"{module}.retry").Retry(import_module("redis.backoff").NoBackoff(), 0)
     return library.Redis(**config.connection(), **timeouts, retry=retry, decode_responses=False)
+
+
+def check_installed() -> None:
+    """Raise ConfigError without redis-py."""
+    try:
+        import_module("redis")
+    except ModuleNotFoundError:
+        raise ConfigError(f"A cluster needs redis-py, which is not installed. Run: {INSTALL_REDIS}") from None
 
 
 def unavailable(error: Exception, config: ClusterConfig) -> Unavailable:

@@ -184,13 +184,13 @@ class ClusterWire:
     # what is to be sent
 
     def send(self, hub: str, frame: Frame) -> bool:
-        """Send a frame to one member; False: not now, and it goes nowhere.
+        """Send a frame to one member; False: not now, and it goes nowhere. What waits is bounded for each type ("t").
 
         Raises TypeError or ValueError for what is not JSON.
         """
         if hub == self._hub or not is_hub(hub):
             raise ValueError("not another member's id")
-        return self._take(frame, lambda text: self._traffic.put(hub, text, self._clock()))
+        return self._take(frame, lambda text: self._traffic.put(hub, text, self._clock(), str(frame.get("t"))))
 
     def tell(self, frame: Frame) -> bool:
         """Send a frame to all members; False: not now. Whether it arrives is not known. Raises as `send`."""

@@ -20,6 +20,8 @@ from .checks import check_columns, check_same
 SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 10.0
 FILE_MODE = 0o600
+NO_FILE = (-1, -1)
+"""The identity of none: what could not be opened is opened anew, even where the same file comes back."""
 _JSON_COLUMNS = ("allowed_types", "metadata", "skill_blacklist", "intent_blacklist")
 _LEGACY = ("skill_blacklist", "intent_blacklist", "message_blacklist")
 _LIVE = "client_id = ? AND api_key <> ?"
@@ -62,6 +64,7 @@ class SQLiteStore:
         """Work on the file that is there now: SQLite would go on writing to one that was replaced or deleted."""
         if _identity(self.path) != self._file:
             self._db.close()
+            self._file = NO_FILE
             self._open()
 
     @contextmanager

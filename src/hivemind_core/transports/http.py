@@ -76,6 +76,10 @@ class _Stranger:
     def has_room(self, size: int) -> bool:
         return False
 
+    @property
+    def queued(self) -> int:
+        return 0
+
     def close(self, code: int, reason: str) -> None:
         return None
 

@@ -109,17 +109,17 @@ class HTTPConnection(HTTPSession):
     async def news(self, queue: str, wait_s: float) -> bool:
         """Wait until there is something in a queue, or the session has ended, or the time is over.
 
-        False: another request waits for the same now, since the client has given this one up.
+        False: another request waits for the same now, or has taken it, since the client has given this one up.
         """
         if self.has(queue) or self.ended is not None or wait_s <= 0:
-            return True
+            return queue not in self._under_way
         self._tell(queue, mine=False)
         loop = asyncio.get_running_loop()
         woken: asyncio.Future[bool] = loop.create_future()
         self._waiting[queue] = woken
         timer = loop.call_later(wait_s, _set, woken)
         try:
-            return await woken
+            return await woken and queue not in self._under_way
         finally:
             timer.cancel()
             if self._waiting.get(queue) is woken:

@@ -148,6 +148,11 @@ class HTTPSession:
         held = sum(queue.size for queue in self._queues.values())
         return waiting + frames <= max(1, self.bounds.max_frames // 2) and held + size <= MAX_HELD_BYTES // 2
 
+    @property
+    def queued(self) -> int:
+        """How many frames wait to be fetched."""
+        return sum(len(queue.frames) for queue in self._queues.values())
+
     def has(self, queue: str) -> bool:
         """Tell whether anything waits in a queue."""
         return bool(self._queues[queue].frames)

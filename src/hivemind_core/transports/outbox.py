@@ -55,6 +55,11 @@ class Outbox:
         """Tell whether half of its bounds holds so many bytes more."""
         return len(self._queue) < MAX_FRAMES // 2 and self._bytes + size <= MAX_BYTES // 2
 
+    @property
+    def queued(self) -> int:
+        """How many frames wait for the socket."""
+        return len(self._queue)
+
     def send(self, frames: list[bytes | str]) -> None:
         """Hand frames to the socket, or queue them."""
         for frame in frames:

@@ -50,6 +50,10 @@ class WebSocketConnection:
         return self._outbox.has_room(size)
 
     @property
+    def queued(self) -> int:
+        return self._outbox.queued
+
+    @property
     def is_counted(self) -> bool:
         """What it sends is counted: it has no session yet."""
         return self._intake.is_stranger

@@ -421,8 +421,8 @@ async def test_a_satellite_that_came_back_stays_known_when_its_old_connection_en
         connections.append(again)
     first.leave()
     await pair.settle()
-    for hive in pair.hives:
-        hive.agent.deliver(said("hello", first))
+    for number, hive in enumerate(pair.hives):
+        hive.agent.deliver(said(f"from hub {number}", first))
     await pair.settle()
-    assert [each.heard for each in connections] == [[], [], ["hello", "hello"]]
+    assert [each.heard for each in connections] == [[], [], ["from hub 0", "from hub 1"]]
     assert not pair.hives[0].agent.of_type("hive.client.disconnect")

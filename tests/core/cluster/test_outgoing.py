@@ -100,3 +100,16 @@ def test_what_the_other_end_refuses_is_given_up(out: Outgoing) -> None:
     assert [batch.number for batch in out.give_up(6)] == [5, 6]
     assert out.oldest() is not None
     assert out.base == 7
+
+
+def test_what_waits_of_one_kind_keeps_no_other_back(out: Outgoing) -> None:
+    assert out.put(b"x" * (MAX_BYTES + 1), 0, "flood")
+    assert not out.put(b"flood", 0, "flood")
+    assert out.put(b"answer", 0, "answer")
+    for _ in range(MAX_FRAMES - 1):
+        assert out.put(b"a", 0, "answer")
+    assert not out.put(b"one too many", 0, "answer")
+    out.due()
+    out.arrived(5)
+    assert out.put(b"flood", 0, "flood")
+    assert not out.put(b"still one too many", 0, "answer")

@@ -50,7 +50,7 @@ def test_a_hub_that_is_gone_has_nobody() -> None:
     presence = Presence("me")
     presence.here("other", [("kitchen", 2), ("hall", 3)])
     presence.here("third", [("hall", 4)])
-    presence.begin_anew("other")
+    presence.forget("other")
     assert (presence.where("kitchen"), presence.where("hall")) == ("", "third")
     assert len(presence) == 1
 
@@ -92,9 +92,36 @@ def test_in_whichever_order_they_hear_all_come_to_the_same(claims: list[tuple[st
 
 def test_who_came_after_a_time_is_known_of_this_hub() -> None:
     presence = Presence("me")
-    assert presence.came_after(0) == frozenset()
+    assert presence.came_after(0, 9) == frozenset()
     presence.here("me", [("kitchen", 5), ("hall", 7)])
     presence.here("other", [("cellar", 9)])
-    assert [presence.came_after(at) for at in (4, 5, 6, 7)] == [{"kitchen", "hall"}, {"hall"}, {"hall"}, set()]
+    assert [presence.came_after(at, 9) for at in (4, 5, 6, 7)] == [{"kitchen", "hall"}, {"hall"}, {"hall"}, set()]
     presence.left("me", ["hall"])
-    assert presence.came_after(4) == {"kitchen"}
+    assert presence.came_after(4, 9) == {"kitchen"}
+
+
+def test_who_came_before_the_clock_was_set_back_is_no_newcomer() -> None:
+    presence = Presence("me")
+    presence.here("me", [("kitchen", 1_000_000), ("hall", 700_000)])
+    assert presence.came_after(699_000, 700_100) == {"hall"}
+
+
+def test_who_is_named_again_is_there_all_the_while_and_who_is_not_has_left() -> None:
+    presence = Presence("me")
+    presence.here("other", [("kitchen", 2), ("hall", 3), ("attic", 4)])
+    presence.begin_naming("other")
+    presence.here("other", [("kitchen", 2)])
+    assert presence.where("hall") == "other"
+    presence.here("other", [("hall", 3)])
+    presence.end_naming("other")
+    assert [presence.where(each) for each in ("kitchen", "hall", "attic")] == ["other", "other", ""]
+
+
+def test_who_comes_while_all_are_named_is_not_struck_off() -> None:
+    presence = Presence("me")
+    presence.here("other", [("kitchen", 2)])
+    presence.begin_naming("other")
+    presence.left("other", ["kitchen"])
+    presence.here("third", [("kitchen", 5)])
+    presence.end_naming("other")
+    assert presence.where("kitchen") == "third"

@@ -13,7 +13,7 @@ from helpers.memory_streams import STREAMS, Clock, MemoryMember, MemoryStreams
 from hivemind_core.cluster.channel import FENCE_S, PROBE_S, RETRY_S
 from hivemind_core.cluster.entries import parse
 from hivemind_core.cluster.incoming import EXPIRED_S
-from hivemind_core.cluster.outgoing import UNDELIVERED_S
+from hivemind_core.cluster.outgoing import UNDELIVERED_S, WRITE_BYTES
 from hivemind_core.cluster.sealing import DoesNotOpen
 from hivemind_core.cluster.traffic import ACK_FRAMES, FORGET_S, LOG_ENTRIES
 
@@ -101,6 +101,27 @@ def test_many_frames_ask_for_an_acknowledgement_at_once(hive: Hive) -> None:
     hive.a.write()
     hive.b.read()
     assert hive.b.traffic.is_urgent
+
+
+def test_one_write_takes_little_at_once_and_the_members_take_turns(hive: Hive) -> None:
+    traffic, found = hive.a.traffic, []
+    for _ in range(2):
+        for hub in (B, C):
+            assert traffic.put(hub, bytes(WRITE_BYTES), hive.clock.now)
+    for hub in (B, C, B, C):
+        [write] = traffic.writes(hive.clock.now, hive.clock.ms, acks=False)
+        assert write.command[1] == STREAMS.inbox(hub)
+        found.append(traffic.has_more)
+    assert found == [True, True, True, False]
+
+
+def test_a_member_whose_inbox_is_not_there_is_not_what_is_left_to_write(hive: Hive) -> None:
+    traffic = hive.a.traffic
+    assert traffic.put(B, b"1", hive.clock.now)
+    [write] = traffic.writes(hive.clock.now, hive.clock.ms, acks=False)
+    write.answered(None, hive.clock.now)
+    assert list(traffic.writes(hive.clock.now, hive.clock.ms, acks=False)) == []
+    assert not traffic.has_more
 
 
 def test_what_is_told_reaches_all_others_and_is_done_when_it_is_written(hive: Hive) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import builtins
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from helpers.processes import Children
 from helpers.redis_server import RedisServer
+from hivemind_core import service
 from hivemind_core.cluster import vault
 from hivemind_core.cluster.shared_identity import SealedIdentity, read
 from hivemind_core.cluster.vault import Overtaken, cluster_secret, sealed_identity
 from hivemind_core.cluster_config import ClusterConfig
-from hivemind_core.config import ConfigError
+from hivemind_core.config import ConfigError, load_config
 from hivemind_core.hub_identity import load_identity
 
 SEALED = SealedIdentity("f" * 32, "c" * 16, b"sealed")
@@ -61,6 +63,15 @@ def test_without_redis_py_it_says_what_to_install(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(ConfigError, match=r"pip install 'hivemind-mesh\[redis\]'"), vault.opened(ClusterConfig()):
         pass
+
+
+def test_the_hub_says_so_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.delitem(sys.modules, "hivemind_core.cluster.joining", raising=False)
+    path = tmp_path / "server.json"
+    path.write_text('{"cluster": {"url": "redis://127.0.0.1:1"}}')
+    with pytest.raises(ConfigError, match=r"pip install 'hivemind-mesh\[redis\]'"):
+        service.build(load_config(path))
 
 
 def test_the_commands_come_without_redis_py(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -435,3 +435,15 @@ async def test_forged_entries_change_nothing(redis: RedisServer, join: Make, cap
     assert a.changes == b.changes == [True]
     warnings = [record for record in caplog.records if record.levelname == "WARNING"]
     assert 0 < len(warnings) <= 4
+
+
+async def test_more_than_can_be_read_at_once_is_read_bit_by_bit(redis: RedisServer, join: Make) -> None:
+    one, two = await join(at(redis), A), await join(at(redis), B)
+    await one.reach(two)
+    for kind in "abcd":
+        for number in range(7):
+            assert one.wire.send(B, {"t": kind, "n": number, "text": "x" * 1_000_000})
+    assert not one.wire.send(B, {"t": "a", "n": 8, "text": "x" * 2_000_000})
+    assert one.wire.send(B, {"t": "e", "n": 8})
+    await until(lambda: len(two.numbers(A)) == 29)
+    assert two.numbers(A) == [*range(7)] * 4 + [8]

@@ -343,6 +343,22 @@ def test_a_database_that_is_restored_meanwhile_is_the_one_in_use(path: Path, tmp
     assert set(load(path)) == {7, 8}
 
 
+def test_a_database_that_was_away_is_used_again_when_it_is_back(path: Path) -> None:
+    with closing(SQLiteStore(path)) as store:
+        store.insert(Client(0, "key"))
+        away = path.with_suffix(".away")
+        path.rename(away)
+        path.mkdir()
+        for _ in range(2):
+            with pytest.raises(StorageError, match="unable to open"):
+                store.version()
+        path.rmdir()
+        away.rename(path)
+        assert store.version() != 0
+        assert [row.api_key for row in store.load()] == ["key"]
+        assert store.insert(Client(0, "next")).client_id == 2
+
+
 def test_a_database_that_was_deleted_is_an_error_not_a_success(path: Path) -> None:
     with closing(SQLiteStore(path)) as store:
         path.unlink()

@@ -1,0 +1,124 @@
+"""Checks of what is behind the hub: its assistant's message bus, and the hub above. Nothing but a question whether the
+bus is ready is ever put on it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from hivemind_bus_client.doctor.door import any_certificate
+from hivemind_bus_client.doctor.door import look as look_behind
+from hivemind_bus_client.doctor.findings import FAIL, Finding, fail, ok, warn
+from hivemind_bus_client.doctor.network import OPEN, knock, places, reachable, resolved
+
+from ..agents import AGENTS
+from ..agents.busclient import BusAddress
+from ..config import Config, ConfigError
+from .case import HubCase
+from .settings import unusable
+
+IS_READY, READY = "mycroft.skills.is_ready", "mycroft.skills.is_ready.response"
+OPEN_S, ANSWER_S = 4.0, 3.0
+MAX_FRAME = 32 * 1024 * 1024
+START = "Start OVOS, or set `agent_protocol` in server.json to where its message bus is."
+WHAT = "agent"
+
+
+def look(case: HubCase) -> Iterator[Finding]:
+    """The assistant."""
+    config = case.config
+    if config is None:
+        return
+    if config.agent_module not in AGENTS:
+        yield fail(WHAT, f"There is no agent named {config.agent_module[:60]!r}.", f"Name one of: {', '.join(AGENTS)}.")
+    elif config.agent_module == "builtin":
+        yield ok(WHAT, "The built-in assistant answers.")
+    else:
+        yield from _bus(config)
+
+
+def _bus(config: Config) -> Iterator[Finding]:
+    try:
+        address = BusAddress.from_config(config.agent)
+    except ConfigError as error:
+        yield unusable(WHAT, error, START)
+        return
+    if _is_open(address):
+        yield _asked(address)
+    elif config.agent_module == "auto":
+        yield ok(WHAT, f"No OVOS message bus is at {address.url}: the built-in assistant answers until there is one.")
+    elif config.agent_module == "embedded":
+        yield ok(WHAT, f"The hub opens its own message bus at {address.url} when it runs.")
+    else:
+        yield fail(WHAT, f"No message bus answers at {address.url}.", START)
+
+
+def _is_open(address: BusAddress) -> bool:
+    try:
+        return any(knock(place) == OPEN for place in places(address.host, address.port))
+    except (OSError, UnicodeError):
+        return False
+
+
+def _asked(address: BusAddress) -> Finding:
+    from websockets.exceptions import WebSocketException
+
+    try:
+        ready = _is_ready(address)
+    except (OSError, WebSocketException, ValueError) as error:
+        return fail(WHAT, f"What answers at {address.url} is no message bus ({type(error).__name__}).", START)
+    if ready:
+        return ok(WHAT, f"The assistant at {address.url} says that it is ready.")
+    if ready is None:
+        return warn(
+            WHAT,
+            f"The message bus at {address.url} is there, but no assistant on it says whether it is ready.",
+            "See that ovos-core runs, too (`systemctl --user status ovos-core`, or its container).",
+        )
+    return warn(WHAT, f"The assistant at {address.url} is not ready yet.", "Wait for its skills to load.")
+
+
+def _is_ready(address: BusAddress) -> bool | None:
+    """Ask, and return the answer; None where there is none. Raises OSError, ValueError, WebSocketException."""
+    from websockets.sync.client import connect
+
+    context = any_certificate() if address.ssl else None
+    asked = json.dumps({"type": IS_READY, "data": {}, "context": {"source": "hivemind-doctor"}})
+    options: dict[str, Any] = {"ssl": context, "proxy": None, "compression": None, "max_size": MAX_FRAME}
+    with connect(address.url, open_timeout=OPEN_S, close_timeout=1, **options) as bus:
+        bus.send(asked)
+        until = time.monotonic() + ANSWER_S
+        while (left_s := until - time.monotonic()) > 0:
+            try:
+                heard = _read(bus.recv(left_s))
+            except TimeoutError:
+                return None
+            if heard.get("type") == READY:
+                data = heard.get("data")
+                return isinstance(data, dict) and data.get("status") is True
+    return None
+
+
+def _read(frame: str | bytes) -> dict[str, Any]:
+    """Return a message of the bus; an empty one for what is none."""
+    try:
+        value = json.loads(frame)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def upstream(case: HubCase) -> Iterator[Finding]:
+    """The hub above, where this one joins one: whether it can be reached. Its own log says whether it lets us in."""
+    if case.config is None or not case.config.upstream.enabled:
+        return
+    above = case.config.upstream
+    if above.missing:
+        yield fail("upstream", f"{above.missing} has no value.", "Put in what `hivemind-core add-client` prints there.")
+    found, told = resolved("upstream", above.address.host, above.address.port)
+    told += reachable("upstream", found) if found else []
+    yield from told
+    if not any(finding.verdict == FAIL for finding in told):
+        yield from look_behind("upstream", above.address, case.wall)
