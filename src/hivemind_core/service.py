@@ -21,7 +21,7 @@ from .binary import create_binary
 from .chatroom_process import ChatroomProcess
 from .config import Config, ConfigError
 from .config_values import Values
-from .database import ClientDatabase, open_database
+from .database import open_database
 from .hub import Hub
 from .hub_identity import HubIdentity, identity_path, load_identity
 from .live_config import LiveConfig
@@ -177,7 +177,8 @@ def build(config: Config) -> Service:
     """Put the parts together. Raises ConfigError, StorageError."""
     identity = load_identity()
     identity = replace(identity, site_id=config.site_id or identity.site_id)
-    db = _clients(config)
+    _check_redis(config)
+    db = open_database(config)
     db.changed = AuditLog(audit_path()).recorder(Author("hub"))
     hub: Hub
 
@@ -193,15 +194,11 @@ def build(config: Config) -> Service:
     return Service(hub, _transports(hub, config, cluster), cluster)
 
 
-def _clients(config: Config) -> ClientDatabase:
-    if config.cluster is None:
-        return open_database(config)
-    from .cluster import vault
+def _check_redis(config: Config) -> None:
+    if config.cluster is not None:
+        from .cluster import vault
 
-    vault.check_installed()
-    from .cluster import joining
-
-    return joining.open_clients(config)
+        vault.check_installed()
 
 
 def _company(config: Config, identity: HubIdentity, agent: Agent) -> tuple[Cluster | None, Parent | None]:
@@ -238,14 +235,32 @@ def _listeners(config: Config) -> list[Listener]:
     return found if config.http is None else [*found, Listener(config.http.host, config.http.port)]
 
 
-async def _serve(config: Config, greet: bool) -> int:
-    notifier = Notifier.from_environment()
-    service = build(config)
+def _stop_signals() -> asyncio.Event:
+    """Return what is set by the signals that end a hub."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
             loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _built(config: Config, stop: asyncio.Event) -> Service | None:
+    """Build the service; in a cluster as soon as Redis answers. None where it is to stop before."""
+    if config.cluster is None:
+        return build(config)
+    _check_redis(config)
+    from .cluster import joining
+
+    return await joining.when_redis_answers(lambda: build(config), config, stop)
+
+
+async def _serve(config: Config, greet: bool) -> int:
+    notifier = Notifier.from_environment()
+    stop = _stop_signals()
+    service = await _built(config, stop)
+    if service is None:
+        return EXIT_OK
     refused: list[str] = []
 
     def end(why: str) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
 
 from redis import exceptions as redis
 
 from ..agents import Agent
 from ..cluster_config import ClusterConfig
 from ..config import Config
-from ..database import ClientDatabase, open_database
 from ..hub_identity import HubIdentity
 from ..storage import StorageError
 from ..surroundings import Parent
@@ -26,22 +27,29 @@ from .wire import ClusterWire
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 LOOK_AGAIN_S = 1.0
 
 
-def open_clients(config: Config) -> ClientDatabase:
-    """Open the client database; wait for Redis while it is away. Raises ConfigError, StorageError."""
+async def when_redis_answers(make: Callable[[], T], config: Config, stop: asyncio.Event) -> T | None:
+    """Return what is made, as soon as Redis does not keep it from being made; None where `stop` was set before.
+
+    Raises what `make` raises for any other reason.
+    """
     said = ""
-    while True:
+    while not stop.is_set():
         try:
-            return open_database(config)
+            return make()
         except StorageError as error:
             if not _may_come(error, config):
                 raise
             if str(error) != said:
                 said = str(error)
                 log.warning("%s The hub waits for its clients.", error)
-        time.sleep(LOOK_AGAIN_S)
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(stop.wait(), LOOK_AGAIN_S)
+    return None
 
 
 def _may_come(error: StorageError, config: Config) -> bool:
@@ -93,4 +101,4 @@ def membership(
     return Membership(config, identity, listed, refused)
 
 
-__all__ = ["check", "join", "membership", "open_clients", "shared"]
+__all__ = ["check", "join", "membership", "shared", "when_redis_answers"]

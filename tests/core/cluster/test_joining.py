@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import threading
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,13 @@ import pytest
 from helpers.processes import PATIENCE_S, Children, wait_until
 from helpers.redis_server import RedisServer, RedisSetup
 from hivemind_core.cluster import joining
-from hivemind_core.cluster.joining import open_clients
+from hivemind_core.cluster.joining import when_redis_answers
 from hivemind_core.config import Config, load_config
+from hivemind_core.database import ClientDatabase, open_database
 from hivemind_core.storage import StorageError
 
 PASSWORD = "r3dis-word"
+WAITS = "The hub waits for its clients"
 
 
 @pytest.fixture
@@ -30,23 +32,40 @@ def config(folder: Path, server: RedisServer, password: str = PASSWORD) -> Confi
     return load_config(path)
 
 
-def test_it_waits_while_redis_is_away(
+async def opened(settings: Config, stop: asyncio.Event | None = None) -> ClientDatabase | None:
+    return await when_redis_answers(lambda: open_database(settings), settings, stop or asyncio.Event())
+
+
+async def said(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    await asyncio.to_thread(wait_until, lambda: text in caplog.text, PATIENCE_S, "the line that says so")
+
+
+async def test_it_waits_while_redis_is_away(
     server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(joining, "LOOK_AGAIN_S", 0.05)
     server.kill()
-    opened = []
-    opening = threading.Thread(target=lambda: opened.append(open_clients(config(tmp_path, server))))
-    opening.start()
-    wait_until(lambda: "The hub waits for its clients" in caplog.text, PATIENCE_S, "the line that says so")
+    opening = asyncio.ensure_future(opened(config(tmp_path, server)))
+    await said(WAITS, caplog)
     server.start()
-    opening.join(PATIENCE_S)
-    (db,) = opened
+    db = await asyncio.wait_for(opening, PATIENCE_S)
+    assert db is not None
     assert len(db) == 0
     db.close()
-    assert caplog.text.count("The hub waits for its clients") == 1
+    assert caplog.text.count(WAITS) == 1
 
 
-def test_it_does_not_wait_where_that_would_not_help(server: RedisServer, tmp_path: Path) -> None:
+async def test_it_stops_waiting_when_told_to(
+    server: RedisServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.kill()
+    stop = asyncio.Event()
+    opening = asyncio.ensure_future(opened(config(tmp_path, server), stop))
+    await said(WAITS, caplog)
+    stop.set()
+    assert await asyncio.wait_for(opening, PATIENCE_S) is None
+
+
+async def test_it_does_not_wait_where_that_would_not_help(server: RedisServer, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="password"):
-        open_clients(config(tmp_path, server, "another"))
+        await opened(config(tmp_path, server, "another"))
