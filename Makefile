@@ -9,7 +9,7 @@ TWO := -n 2 --dist loadfile --no-loadscope-reorder
 SLOW := browser or deploy or e2e or interop or ovos or packaging
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-browser test-deploy test-e2e test-interop test-ovos test-packaging check docs bench clean
+.PHONY: help run test test-unit test-browser test-deploy test-e2e test-interop test-ovos test-packaging soak-cluster check docs bench clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -57,6 +57,9 @@ test-interop: $(VENV)/.installed-dev ## Released clients and hubs on the other s
 
 test-ovos: $(VENV)/.installed-dev ## A real Open Voice OS (Debian: apt install swig libfann-dev g++ python3-dev)
 	@$(PYTEST) -m ovos
+
+soak-cluster: $(VENV)/.installed-dev ## Three hubs of a cluster under faults (as root; Debian: apt install redis-server iproute2). ARGS="--minutes 10 --seed 1"
+	@PYTHONPATH=tests $(BIN)/python -m soak $(ARGS)
 
 test-packaging: $(VENV)/.installed-dev ## Build and install the distributions
 	@$(PYTEST) -m packaging

@@ -1,4 +1,5 @@
-"""`python -m bench`: our hub and the released one, side by side, in one run; with `chatroom`: the two chatrooms."""
+"""`python -m bench`: our hub and the released one, side by side, in one run; with `chatroom`: the two chatrooms; with
+`cluster`: one, two and three hubs of a cluster."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from helpers.processes import Children
 
-from . import chatroom, subjects
+from . import chatroom, cluster, subjects
 from .measure import FIGURES, Load, Round, measure_all
 from .process import machine, raise_file_limit
 from .report import Run, finish
@@ -62,8 +63,9 @@ def measure_hubs(arguments: Sequence[str]) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure what the first argument names, the hub if it names nothing."""
-    if arguments[:1] == ["chatroom"]:
-        return chatroom.main(arguments[1:])
+    others = {"chatroom": chatroom.main, "cluster": cluster.main}
+    if arguments and arguments[0] in others:
+        return others[arguments[0]](arguments[1:])
     return measure_hubs(arguments)
 
 

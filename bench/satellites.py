@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from hivemind_bus_client.message import HiveMessage, HiveMessageType
 from hivemind_bus_client.noise import derive_psk, generate_static_key
 
 USERAGENT = "Bench"
+HOST = "127.0.0.1"
 CONNECT_AT_ONCE = 10
 ANSWER_TIMEOUT_S = 30
 
@@ -42,6 +44,10 @@ class Keyring:
     password: str = field(repr=False)
     public_pem: str
     _derived: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    def keep(self, node_id: str, psk: bytes) -> None:
+        """Take a key that has been derived elsewhere."""
+        self._derived[node_id] = psk
 
     def psk(self, node_id: str) -> bytes:
         if node_id not in self._derived:
@@ -71,10 +77,15 @@ class Satellite:
         terms = ClientTerms(static_key=device.static_key, hello=hello, pinned_key=device.hub_key)
         self._link = Link.client(terms, time.monotonic())
 
-    async def open(self, port: int) -> None:
+    @property
+    def session_id(self) -> str:
+        """The id of its session."""
+        return self._session["session_id"]
+
+    async def open(self, port: int, host: str = HOST) -> None:
         """Connect, shake hands and wait for the pong that proves admission."""
         token = quote(base64.b64encode(f"{USERAGENT}:{self._device.access_key}".encode()).decode(), safe="")
-        uri = f"ws://127.0.0.1:{port}/?authorization={token}"
+        uri = f"ws://{host}:{port}/?authorization={token}"
         self._socket = await connect(uri, compression=None, ping_interval=None)
         while not self._link.is_open:
             await self._receive()
@@ -98,6 +109,16 @@ class Satellite:
                     return RoundTrip(spoken - begun, time.perf_counter() - begun)
                 else:
                     raise SatelliteFailed(f"the hub answered {message.body}")
+
+    async def send(self, message: HiveMessage) -> None:
+        """Send any message."""
+        self._link.send(message)
+        await self._flush()
+
+    async def hear(self, count: int) -> None:
+        """Wait for so many messages, whatever they are."""
+        while count > 0:
+            count -= len(await self._receive())
 
     def _utterance(self, text: str) -> HiveMessage:
         context = {
@@ -135,16 +156,18 @@ class Satellite:
             await self._socket.send(frame)
 
 
-async def open_all(devices: Sequence[Device], keyring: Keyring, port: int) -> list[Satellite]:
-    """Connect all of them, a few at a time."""
+async def open_all(
+    devices: Sequence[Device], keyring: Keyring, port: int, hosts: Sequence[str] = (HOST,)
+) -> list[Satellite]:
+    """Connect all of them, a few at a time, to the hosts in turn."""
     satellites = [Satellite(device, keyring) for device in devices]
     gate = asyncio.Semaphore(CONNECT_AT_ONCE)
 
-    async def open_one(satellite: Satellite) -> None:
+    async def open_one(satellite: Satellite, host: str) -> None:
         async with gate:
-            await satellite.open(port)
+            await satellite.open(port, host)
 
-    await asyncio.gather(*(open_one(satellite) for satellite in satellites))
+    await asyncio.gather(*map(open_one, satellites, itertools.cycle(hosts)))
     return satellites
 
 

@@ -75,16 +75,12 @@ class Environment:
 
 
 def run(*argv: str, cwd: Path, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        argv, cwd=cwd, capture_output=True, text=True, timeout=400, check=False, env=environ
-    )
+    return subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=400, check=False, env=environ)
 
 
 def outside(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment without what belongs to the one the tests run in."""
-    return {
-        key: value for key, value in environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME")
-    }
+    return {key: value for key, value in environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME")}
 
 
 # Installers use the settings and the cache of the user; what is installed runs in the test's own home.
@@ -209,9 +205,7 @@ def test_the_client_works_without_any_extra(satellite: Environment) -> None:
 
 
 @pytest.mark.parametrize("argv", [["listen", "--port", "0"], ["list-clients"]])
-def test_a_missing_extra_is_named_with_the_line_that_installs_it(
-    satellite: Environment, argv: list[str]
-) -> None:
+def test_a_missing_extra_is_named_with_the_line_that_installs_it(satellite: Environment, argv: list[str]) -> None:
     done = satellite.command("hivemind-core", *argv, ok=False)
     assert done.returncode == 1
     assert "pip install 'hivemind-mesh[hub]'" in done.stderr

@@ -99,16 +99,12 @@ def test_data_and_context_must_be_objects() -> None:
     assert problem_with(broken) == "context is not an object"
 
 
-@pytest.mark.parametrize(
-    "frame", [None, [], "s", 1, {"type": []}, {"type": {}}, {"data": [1]}, {"context": "s"}]
-)
+@pytest.mark.parametrize("frame", [None, [], "s", 1, {"type": []}, {"type": {}}, {"data": [1]}, {"context": "s"}])
 def test_frames_that_disconnect_services_are_recognised(frame: Any) -> None:
     assert harm_in(frame)
 
 
-@pytest.mark.parametrize(
-    "frame", [{}, {"type": 5}, {"type": "two words"}, {"data": None, "context": None}, {"x": 1}]
-)
+@pytest.mark.parametrize("frame", [{}, {"type": 5}, {"type": "two words"}, {"data": None, "context": None}, {"x": 1}])
 def test_odd_frames_of_local_services_are_let_through(frame: Any) -> None:
     assert harm_in(frame) is None
 
@@ -120,9 +116,7 @@ def test_encode_and_decode_are_inverse() -> None:
     assert message_of({"type": "bare"}) == Message("bare", {}, {})
 
 
-@pytest.mark.parametrize(
-    "value", [None, [], {}, {"type": 5}, {"type": "t", "data": [1]}, {"type": "t", "context": 1}]
-)
+@pytest.mark.parametrize("value", [None, [], {}, {"type": 5}, {"type": "t", "data": [1]}, {"type": "t", "context": 1}])
 def test_what_is_no_message_is_none(value: Any) -> None:
     assert message_of(value) is None
 
@@ -176,5 +170,3 @@ def test_only_the_latest_messages_are_remembered() -> None:
     for _ in range(16):
         twins.repeats(message("ovos.stop"))
     assert not twins.repeats(message("speak", {"utterance": "x"}, _namespace_compat_twin=True))
-
-

@@ -12,6 +12,8 @@ MAX_ELSEWHERE = 1_000_000
 """Satellites of other hubs that are remembered."""
 CHUNK = 1000
 """Satellites named in one frame."""
+NEAR_MS = 200
+"""As far the clocks of hubs may be apart as a rule; no satellite is at another hub so soon."""
 AHEAD_MS = 5000
 """How far two hubs may be apart in what they take for the time."""
 
@@ -97,10 +99,10 @@ class Presence:
 
         Who came later than now came by a clock that was set back since, and is here for long.
         """
-        if self._latest_ms <= at_ms:
+        after_ms, until_ms = at_ms + NEAR_MS, now_ms + AHEAD_MS
+        if self._latest_ms <= after_ms:
             return frozenset()
-        until_ms = now_ms + AHEAD_MS
-        return frozenset(peer_id for peer_id in self._at[self._me] if at_ms < self._claims[peer_id][0] <= until_ms)
+        return frozenset(peer_id for peer_id in self._at[self._me] if after_ms < self._claims[peer_id][0] <= until_ms)
 
     def own(self) -> Iterator[list[tuple[str, int]]]:
         """Yield the satellites of this hub with since when, in chunks; at least one, which may be empty."""

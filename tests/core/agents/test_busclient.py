@@ -54,8 +54,7 @@ class Joined:
 def test_an_address_has_defaults() -> None:
     assert BusAddress.from_config({}) == BusAddress("127.0.0.1", 8181, "/core", False)
     assert (
-        BusAddress.from_config({"host": "bus.lan", "port": "9", "route": "x/", "ssl": True}).url
-        == "wss://bus.lan:9/x"
+        BusAddress.from_config({"host": "bus.lan", "port": "9", "route": "x/", "ssl": True}).url == "wss://bus.lan:9/x"
     )
     assert BusAddress.from_config({"host": "::1"}).url == "ws://[::1]:8181/core"
 

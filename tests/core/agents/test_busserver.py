@@ -69,9 +69,7 @@ async def test_all_clients_see_one_order() -> None:
         await asyncio.gather(talk(one, "one"), talk(two, "two"))
         heard = await receive_types(one, 600)
         assert heard == await receive_types(two, 600)
-        assert [name for name in heard if name.startswith("one")] == [
-            f"one.{number}" for number in range(300)
-        ]
+        assert [name for name in heard if name.startswith("one")] == [f"one.{number}" for number in range(300)]
         assert [message.msg_type for message in bus.seen] == heard
 
 
@@ -205,9 +203,7 @@ async def test_local_programs_may_join(origin: str | None) -> None:
         await joined(one)
 
 
-@pytest.mark.parametrize(
-    "origin", ["https://example.org", "null", "http://[", "http://127.0.0.1.example.org"]
-)
+@pytest.mark.parametrize("origin", ["https://example.org", "null", "http://[", "http://127.0.0.1.example.org"])
 async def test_web_pages_of_other_sites_may_not_join(origin: str) -> None:
     async with served() as bus:
         with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
