@@ -1,6 +1,6 @@
 """Hosts of our own on one machine: a network namespace for each, joined by a bridge on which this process sits too.
 
-That bridge is in a namespace of its own, too: whoever watches the interfaces of the machine, as browsers do, sees nothing.
+That bridge is in a namespace of its own: whoever watches the interfaces of the machine, as browsers do, sees nothing.
 """
 
 from __future__ import annotations
