@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-# Many tests wait for processes: two files at a time take hardly more than half as long.
-TWO := -n 2 --dist loadfile --no-loadscope-reorder
+# Most tests wait for processes: three files at a time take hardly more than a third as long, on two cores too.
+SEVERAL := -n 3 --dist loadfile --no-loadscope-reorder
 SLOW := browser or deploy or e2e or interop or ovos or packaging
 
 .DEFAULT_GOAL := help
@@ -38,7 +38,7 @@ run: $(VENV)/.installed-run ## Start a hub that answers, and a chatroom; prints 
 test: $(VENV)/.installed-dev ## Run every test, the slow suites too
 	@command -v espeak-ng >/dev/null || \
 		echo "There is no espeak-ng here, so nothing that makes speech is tested (on Debian: apt install espeak-ng)."
-	@$(PYTEST) $(TWO)
+	@$(PYTEST) $(SEVERAL)
 
 test-unit: $(VENV)/.installed-dev ## Run the quick tests only
 	@$(PYTEST) -m 'not ($(SLOW))'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hivemind_bus_client.mailbox import REASONS, MailboxError
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_core.mailbox import Limits
 from hivemind_core.mailbox_service import Mailbox
+from hivemind_core.mailbox_store import MailboxStore
 
 NOW = 1_790_000_000.0
 INTERCOM = HiveMessage(HiveMessageType.INTERCOM, {"ciphertext": "x"}, target_pubkey="PEM")
@@ -118,7 +120,7 @@ class AsyncWire(Wire):
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Mailbox]:
-    made = Mailbox(tmp_path / "mailbox.db", "PEM", Limits(per_sender=20))
+    made = Mailbox(partial(MailboxStore, tmp_path / "mailbox.db"), "PEM", Limits(per_sender=20))
     asyncio.run(made.start())
     yield made
     asyncio.run(made.stop())
@@ -190,7 +192,7 @@ def test_a_hub_that_never_lets_go_is_not_asked_for_ever(tmp_path: Path) -> None:
 
 
 async def test_the_same_with_asyncio(tmp_path: Path) -> None:
-    box = Mailbox(tmp_path / "mailbox.db", "PEM")
+    box = Mailbox(partial(MailboxStore, tmp_path / "mailbox.db"), "PEM")
     alice, bob = AsyncWire(box, "alice", tmp_path), AsyncWire(box, "bob", tmp_path)
     await mailbox.leave_async(alice, "bob", bob.public_key, words("one"))
     assert [bob.opened(letter) async for letter in mailbox.fetch_async(bob)] == ["one"]

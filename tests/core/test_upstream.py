@@ -243,7 +243,7 @@ async def test_a_refusal_for_good_is_told_once_and_stays(
         assert "hivemind-client" not in once
         assert PASSWORD not in caplog.text
         assert not child.say("hello")
-        assert len(knocks) == 1
+        assert len(knocks) == (2 if wrong == "password" else 1)  # the other of two passwords may be meant
 
 
 async def test_a_parent_with_another_key_is_not_joined(

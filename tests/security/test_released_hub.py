@@ -44,6 +44,10 @@ HARMFUL = [
 ]
 
 
+ROUNDS = 5
+"""Some harm needs a moment that is not met each time."""
+
+
 @pytest.fixture(scope="module")
 def prey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """The released hub as a process of its own."""
@@ -55,7 +59,10 @@ def prey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
 @pytest.mark.parametrize("attack", HARMFUL, ids=lambda attack: attack.__name__)
 async def test_the_released_hub_is_harmed_by(attack: Attack, prey: Target) -> None:
-    assert await outcome(attack, prey) != ""
+    for _ in range(ROUNDS):
+        if await outcome(attack, prey):
+            return
+    pytest.fail("it did no harm")
 
 
 async def test_the_released_hub_is_harmed_by_w14_http_session_of_somebody_else(children: Children) -> None:
