@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -25,13 +25,13 @@ from helpers.images import HUB_IMAGES, podman_with_images, room
 from helpers.processes import Children, Home
 from helpers.released import cache_folder, locked
 from helpers.room import Room, system_bus
+from helpers.spoken_time import hour_names
 from helpers.stack import OWNER, PASSWORD, Stack, make_folders
 
 pytestmark = pytest.mark.timeout(1500)
 
 ROOM_KEY = "key-of-the-chatroom"
 HELP = "exec --interactive --tty hivemind_cli hivemind-core --help"
-HOURS = ["twelve", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"]
 TIME_ZONE = "Asia/Kathmandu"
 TRAINED_S, ANSWER_S, QUIET_S, READY_S = 600, 240, 20, 120
 BY_SIGINT = 130
@@ -58,9 +58,7 @@ SPOKEN = (
 
 
 def tells_the_time(answer: str) -> bool:
-    now = datetime.now(ZoneInfo(TIME_ZONE))
-    hours = {HOURS[moment.hour % 12] for moment in (now, now - timedelta(minutes=2))}
-    return any(hour in answer.split() for hour in hours)
+    return not hour_names(datetime.now(ZoneInfo(TIME_ZONE))).isdisjoint(answer.split())
 
 
 def is_trained(stack: Stack) -> bool:
