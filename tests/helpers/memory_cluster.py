@@ -114,6 +114,12 @@ class MemoryWire:
     def time_ms(self) -> int:
         return int(self._redis.clock() * 1000)
 
+    def latest_ms(self) -> int:
+        return self.time_ms()
+
+    def passed_s(self, at_ms: int) -> float:
+        return self._redis.clock() - at_ms / 1000
+
     async def stop(self) -> None:
         self._redis.wires.pop(self.hub, None)
         self.available = False

@@ -229,7 +229,7 @@ class Ledger:
             return "assistant's bus broke"
         if stay is None:
             return "LOST"
-        if stay.up > sent.at - SETTLED_S:
+        if sent.kind not in TO_ALL and stay.up > sent.at - SETTLED_S:
             return "receiver just came"
         if self._is_news(stay, sent, to):
             return "receiver came in a fault"

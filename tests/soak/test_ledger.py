@@ -112,6 +112,14 @@ def test_who_just_came_is_excused(ledger: Ledger) -> None:
     assert fates(ledger) == {"receiver just came": 1, "receiver away": 1}
 
 
+def test_what_goes_to_all_hubs_reaches_who_just_came(ledger: Ledger) -> None:
+    ledger.down(BOB, AT - 5)
+    ledger.up(BOB, 1, AT - 1)
+    propagate(ledger)
+    ledger.came(1, CAROL, AT)
+    assert fates(ledger) == {"LOST": 1, "delivered": 1}
+
+
 @pytest.mark.parametrize("kind", [CUT, PAUSE, REDIS])
 def test_a_fault_by_itself_excuses_nothing(ledger: Ledger, kind: str) -> None:
     ledger.faults = [Fault(kind, frozenset() if kind == REDIS else frozenset({1}), AT - 1, AT + 3)]

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from hivemind_bus_client.message import HiveMessage, Message
 
 from ..actions import member, member_of
+from ..clocks import boot_time
 from ..company import Reception
 from ..fairness import Ration
 from .calls import Calls, Handler
@@ -60,6 +60,8 @@ class Wire(Protocol):
     def tell(self, frame: Frame) -> bool: ...
     def gone(self, hub: str) -> None: ...
     def time_ms(self) -> int: ...
+    def latest_ms(self) -> int: ...
+    def passed_s(self, at_ms: int) -> float: ...
     async def stop(self) -> None: ...
 
 
@@ -74,9 +76,7 @@ class Bus(Protocol):
 class Cluster:
     """The other hubs; see `company.Company`. `hub` is this one's id, `name` what people call it."""
 
-    def __init__(
-        self, wire: Wire, hub: str, name: str, agent: Bus, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, wire: Wire, hub: str, name: str, agent: Bus, clock: Callable[[], float] = boot_time) -> None:
         self.hub = hub
         self.calls = Calls(hub, wire.send)
         """What hubs ask each other, and wait for."""
@@ -295,6 +295,7 @@ class Cluster:
     def came(self, peer_id: str) -> None:
         since_ms = self._presence.newest(peer_id, self._wire.time_ms())
         self._presence.here(self.hub, [(peer_id, since_ms)])
+        self._presence.arrived(peer_id, self._clock())
         self._wire.tell({"t": "here", "p": [(peer_id, since_ms)]})
 
     def left(self, peer_id: str) -> None:
@@ -331,13 +332,14 @@ class Cluster:
 
     def relay(self, message: HiveMessage, sender: str = "", *, unheard: bool = False) -> list[str] | None:
         hubs = [each.hub for each in self.others() if not (unheard and each.hub in self._sharing)]
-        frame = {"t": MESH, "m": message.as_dict, "at": self._wire.time_ms(), "by": sender}
+        frame = {"t": MESH, "m": message.as_dict, "at": self._wire.latest_ms(), "by": sender}
         sent = [self._wire.send(hub, frame) for hub in hubs]
         return [member(hub) for hub in hubs] if all(sent) and (hubs or self._wire.available) else None
 
     def _mesh(self, hub: str, frame: Frame) -> None:
         if "at" in frame:
-            self._not_for = self._presence.came_after(frame["at"], self._wire.time_ms()) | {frame["by"]}
+            sent_at = self._clock() - self._wire.passed_s(frame["at"])
+            self._not_for = self._presence.came_after(sent_at) | {frame["by"]}
             self._behind = member(hub) + frame["by"]
         try:
             self._to.message(member(hub), HiveMessage.from_wire(frame["m"]))

@@ -12,10 +12,6 @@ MAX_ELSEWHERE = 1_000_000
 """Satellites of other hubs that are remembered."""
 CHUNK = 1000
 """Satellites named in one frame."""
-NEAR_MS = 200
-"""As far the clocks of hubs may be apart as a rule; no satellite is at another hub so soon."""
-AHEAD_MS = 5000
-"""How far two hubs may be apart in what they take for the time."""
 
 Claim = tuple[int, str]
 """Since when (Unix milliseconds by the clock of Redis), and at which hub; the greater one counts."""
@@ -30,8 +26,9 @@ class Presence:
         self._at: dict[str, set[str]] = {me: set()}
         self._unnamed: dict[str, set[str]] = {}
         """Satellites that a hub had, while it names all it has; those that it leaves out have left."""
-        self._latest_ms = 0
-        """Since when the last satellite of this hub is here."""
+        self._arrived: dict[str, float] = {}
+        """When each satellite of this hub came, by its own clock (seconds)."""
+        self._last_arrival = float("-inf")
 
     def __len__(self) -> int:
         return len(self._claims)
@@ -65,9 +62,8 @@ class Presence:
                 self._at[known[1]].discard(peer_id)
                 if known[1] == self._me:
                     lost.append(peer_id)
+                    self._arrived.pop(peer_id, None)
             self._claims[peer_id] = (since_ms, hub)
-            if hub == self._me:
-                self._latest_ms = max(self._latest_ms, since_ms)
             self._at.setdefault(hub, set()).add(peer_id)
         return lost
 
@@ -78,6 +74,8 @@ class Presence:
             if claim is not None and claim[1] == hub:
                 del self._claims[peer_id]
                 self._at[hub].discard(peer_id)
+                if hub == self._me:
+                    self._arrived.pop(peer_id, None)
 
     def forget(self, hub: str) -> None:
         """Forget what was known of another hub: it is gone."""
@@ -93,16 +91,19 @@ class Presence:
         """It has named them all."""
         self.left(hub, self._unnamed.pop(hub, set()))
 
-    def came_after(self, at_ms: int, now_ms: int) -> frozenset[str]:
-        """Return the satellites of this hub that were not here yet at a time: what was sent to all then reached them
-        where they were before, or is not for them.
+    def arrived(self, peer_id: str, now: float) -> None:
+        """Note when a satellite came to this hub, by its own clock (seconds); it may have been here all the while."""
+        if peer_id not in self._arrived:
+            self._arrived[peer_id] = self._last_arrival = now
 
-        Who came later than now came by a clock that was set back since, and is here for long.
+    def came_after(self, then: float) -> frozenset[str]:
+        """Return the satellites of this hub that came after a time, by its own clock.
+
+        What was sent to all before they came reached them where they were, or is not for them.
         """
-        after_ms, until_ms = at_ms + NEAR_MS, now_ms + AHEAD_MS
-        if self._latest_ms <= after_ms:
+        if self._last_arrival <= then:
             return frozenset()
-        return frozenset(peer_id for peer_id in self._at[self._me] if after_ms < self._claims[peer_id][0] <= until_ms)
+        return frozenset(peer_id for peer_id in self._at[self._me] if self._arrived.get(peer_id, then) > then)
 
     def own(self) -> Iterator[list[tuple[str, int]]]:
         """Yield the satellites of this hub with since when, in chunks; at least one, which may be empty."""

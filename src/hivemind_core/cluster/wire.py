@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from hivemind_bus_client.exceptions import InvalidJson
 from hivemind_bus_client.tasks import end_tasks
 
+from ..clocks import boot_time
 from ..cluster_config import ClusterConfig
 from .entries import is_hub, parse
 from .frames import CannotTravel, decode, encode
@@ -41,12 +42,6 @@ FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 2.0
 STOOD_S = 5.0
 """After a connection that stood so long, the first new attempt is made at once."""
 UNREACHED = (RedisError, OSError, asyncio.TimeoutError)
-
-
-def boot_time() -> float:
-    """Return seconds that go on while the machine sleeps, where the system has such a clock."""
-    boot = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.clock_gettime(boot) if boot is not None else time.monotonic()
 
 
 class ClusterWire:
@@ -84,6 +79,14 @@ class ClusterWire:
     def time_ms(self) -> int:
         """Return Redis's time, as far as it is known, in milliseconds since 1970."""
         return self._time.ms(self._clock())
+
+    def latest_ms(self) -> int:
+        """Return the same, as late as it can be: how far off it may be is known."""
+        return self._time.latest_ms(self._clock())
+
+    def passed_s(self, at_ms: int) -> float:
+        """Return how many seconds at least have passed since a time (`latest_ms` of any member)."""
+        return self._time.passed_s(at_ms, self._clock())
 
     # life
 
