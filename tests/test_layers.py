@@ -14,12 +14,12 @@ SRC = Path(__file__).parents[1] / "src"
 BUS_CLIENT_PURE = """
     address answers bus_context bus_message codec denials doctor.findings encryption exceptions exchange intercom
     legacy legacy_crypto link message noise open_questions outgoing parts playback reconnect refusal_rows refusals
-    rsa_keys serialization sides text_encodings topics topology trust version
+    return_hints rsa_keys serialization sides text_encodings topics topology trust version
 """
 CORE_PURE = """
     actions admin_config asking audit authors bus_events bus_frames client_metadata clients config_values echoes
-    environment fairness floods grace greeting hops known_keys limits mailbox mailbox_config meter metrics moments
-    peers policy proxies queries readiness roles routing sessions shares upstream_config upstream_texts
+    environment fairness floods grace greeting hops known_keys limits limits_config mailbox mailbox_config meter metrics
+    moments origins peers policy proxies queries rates readiness roles routing sessions shares upstream_config upstream_texts
     cluster.join_code cluster.members cluster.records cluster.shared_identity cluster_config
     cluster.channel cluster.entries cluster.frames cluster.incoming cluster.outgoing cluster.redis_time cluster.sealing
     cluster.traffic binary.callbacks binary.fitting binary.lines storage.records storage.redis_keys

@@ -101,6 +101,30 @@ def std_loads(text: str | bytes) -> Any:
     return _check_depth(text, value)
 
 
+def loads_commented(text: str) -> Any:
+    """Parse JSON as people keep it in files: lines that begin with // or # are comments, numbers may be any.
+
+    Raises InvalidJson, which names the line where that is known.
+    """
+    lines = ["" if line.lstrip().startswith(("//", "#")) else line for line in text.split("\n")]
+    try:
+        value = json.loads("\n".join(lines))
+        whole_characters(text, value)
+    except json.JSONDecodeError as error:
+        raise InvalidJson(f"line {error.lineno}: {error.msg}") from None
+    except RecursionError:
+        raise InvalidJson("nested too deeply") from None
+    except ValueError as error:
+        raise InvalidJson(_short(error)) from None
+    return value
+
+
+def whole_characters(text: str, value: Any) -> None:
+    """Raise ValueError where a text in the value of a JSON text holds a lone surrogate, which nothing can write."""
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+
+
 def finite(value: Any) -> Any:
     """Return a JSON value whose floats that are not finite have become None."""
     if isinstance(value, float) and not math.isfinite(value):

@@ -300,7 +300,7 @@ class Driver:
     def _judge(self, ended: Ended) -> float | None:
         """Return how long to wait before the next attempt; None if there is to be none."""
         if ended.refusal != self.problem:
-            self._log.warning("%s: %s", self._settings.address, ended.refusal or ended.detail)
+            self._tell(ended)
         self.problem, self.detail = ended.refusal, ended.detail
         delay_s = self._persistence.after(ended)
         if delay_s is None and ended.refusal is not None:
@@ -311,6 +311,14 @@ class Driver:
         if delay_s:
             self._hooks.changed("reconnecting", ())
         return delay_s
+
+    def _tell(self, ended: Ended) -> None:
+        from .log_lines import refusal_fields
+
+        refusal, address = ended.refusal, str(self._settings.address)
+        fields = refusal_fields(refusal.code, address, refusal.cure) if refusal is not None else {}
+        code = f" [{refusal.code}]" if refusal is not None else ""
+        self._log.warning("%s: %s%s", address, refusal or ended.detail, code, extra=fields)
 
     def _give_up(self, error: Exception) -> None:
         self.failure = error

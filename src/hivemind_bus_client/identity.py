@@ -9,7 +9,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from .identity_file import IdentityFile, make_private, read_or_create_noise_key, write_private
+from .identity_file import IdentityFile, check_kinds, make_private, read_or_create_noise_key, write_private
 
 __all__ = [
     "JsonConfigXDG",
@@ -144,7 +144,7 @@ class NodeIdentity:
 
     ``identity_file`` is a path, or a mapping with ``path``, ``store()`` and ``reload()``; without one it is
     ``hivemind/_identity.json`` in the user's configuration folder, or in the folder there named ``app_name``.
-    Raises IdentityFileCorrupted for a file that is no JSON object, ValueError for arguments that make no
+    Raises IdentityFileCorrupted for a file that holds no identity, ValueError for arguments that make no
     sense.
     """
 
@@ -161,10 +161,12 @@ class NodeIdentity:
         self.IDENTITY_FILE: IdentityStore
         if identity_file is not None:
             self.IDENTITY_FILE = _opened(identity_file)
+            check_kinds(self.IDENTITY_FILE)
             return
         home = xdg_config_home()
         folder, self.uses_shared_fallback = _locate(app_name, shared_fallback, home)
         self.IDENTITY_FILE = JsonConfigXDG(IDENTITY_STEM, subfolder=folder, xdg_folder=str(home))
+        check_kinds(self.IDENTITY_FILE)
 
     def __repr__(self) -> str:
         return f"NodeIdentity({self.IDENTITY_FILE.path!r})"
@@ -187,8 +189,9 @@ class NodeIdentity:
         self.IDENTITY_FILE.store()
 
     def reload(self) -> None:
-        """Read the file again. Raises FileNotFoundError if there is none."""
+        """Read the file again. Raises FileNotFoundError if there is none, IdentityFileCorrupted as at first."""
         self.IDENTITY_FILE.reload()
+        check_kinds(self.IDENTITY_FILE)
 
     @property
     def name(self) -> str:

@@ -7,14 +7,20 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from .codec import loads_commented
 from .exceptions import IdentityFileCorrupted
 
 NOISE_KEY_BYTES = 32
+_TEXTS = (
+    *("name", "key", "access_key", "password", "site_id", "default_master"),
+    *("public_key", "secret_key", "noise_key"),
+)
+_TABLES = ("trusted_keys", "pinned_noise_keys")
 
 
 def write_private(path: str | os.PathLike[str], data: bytes | str) -> None:
@@ -33,10 +39,14 @@ def _private_copy(target: Path, data: bytes | str) -> Path:
     """Write the data beside its target, on disk when this returns."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    with open(handle, "wb") as file:
-        file.write(data.encode("utf-8") if isinstance(data, str) else data)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with open(handle, "wb") as file:
+            file.write(data.encode("utf-8") if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        os.unlink(name)  # else a full disk is filled further with every attempt
+        raise
     return Path(name)
 
 
@@ -89,10 +99,6 @@ def _create_noise_key(target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _without_comments(text: str) -> str:
-    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(("//", "#")))
-
-
 def _merge(base: Any, mine: Any, theirs: Any) -> Any:
     """Apply what changed from base to mine onto theirs, key by key."""
     if not (isinstance(mine, dict) and isinstance(theirs, dict)):
@@ -103,6 +109,31 @@ def _merge(base: Any, mine: Any, theirs: Any) -> Any:
         if key not in known or known[key] != value:
             merged[key] = _merge(known.get(key), value, theirs.get(key))
     return merged
+
+
+def check_kinds(identity: Any) -> None:
+    """Raise IdentityFileCorrupted where what an identity is kept in, a mapping, has a value of the wrong kind."""
+    path = getattr(identity, "path", "the identity")
+    for key, fits, kind in (
+        *((key, _is_text, "a text") for key in _TEXTS),
+        *((key, _is_table, "an object of texts") for key in _TABLES),
+        ("default_port", _is_port, "a number"),
+    ):
+        value = identity.get(key)
+        if value is not None and not fits(value):
+            raise IdentityFileCorrupted(f"{path}: `{key}` must be {kind}; correct it or move the file away")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_text, value.values()))
+
+
+def _is_port(value: Any) -> bool:
+    return isinstance(value, (int, str)) and not isinstance(value, bool)
 
 
 class IdentityFile(dict[str, Any]):
@@ -138,7 +169,7 @@ class IdentityFile(dict[str, Any]):
 
     def _read(self) -> dict[str, Any]:
         try:
-            value = json.loads(_without_comments(Path(self.path).read_text(encoding="utf-8-sig")))
+            value = loads_commented(Path(self.path).read_text(encoding="utf-8-sig"))
         except ValueError as error:
             raise IdentityFileCorrupted(
                 f"{self.path} is not readable as JSON ({error}); correct it or move it away"

@@ -19,7 +19,7 @@ from .message import HiveMessage, HiveMessageType
 from .noise import PROTOCOL_V3
 from .outgoing import Outgoing
 from .refusals import REFUSALS
-from .serialization import MAX_FRAME_OUTPUT, unpack_frame
+from .serialization import INFLATE_FREE, INFLATE_RATIO, MAX_FRAME_OUTPUT, unpack_frame
 from .sides import HANDSHAKE_TIMEOUT_S, ClientSide, ClientTerms, HubSide, HubTerms, Side, hub_offer
 
 __all__ = [
@@ -40,8 +40,6 @@ MAX_RESTARTS = 4
 """How often one connection may begin an older handshake anew, each of which costs a key."""
 PARTS_TIMEOUT_S = 120.0
 """From the first part of a message to its last."""
-INFLATE_FREE, INFLATE_RATIO = 64 * 1024, 32
-"""What a compressed frame from a satellite may become: so many bytes, and so many for each of its own."""
 MAX_CLEAR_FRAME = 65_536
 """Characters of a frame before the session exists."""
 
@@ -198,7 +196,8 @@ class Link:
         frame = None
         if self._binarize or outgoing.message.msg_type == HiveMessageType.BINARY:
             # The oldest clients and hubs inflate every binary frame, whatever it says (docs/protocol.md 4.2).
-            frame = outgoing.frame(self._side.compress if self._version >= PROTOCOL_V3 else True)
+            compress = self._side.compress if self._version >= PROTOCOL_V3 else True
+            frame = outgoing.frame(compress, to_hub=not self._side.strict)
         sealed = self._session.seal(outgoing.text, False) if frame is None else self._session.seal(frame, True)
         self._out.extend(sealed)
 
@@ -338,6 +337,7 @@ class Link:
         self._session, self._binarize, self._deadline = done.session, done.binarize, None
         self._pattern, self._exchange, self._unproven = done.pattern, None, None
         self._version = done.version
+        self._side.opened()
         hello = self._side.hello
         if hello is not None:
             self.send(HiveMessage(HiveMessageType.HELLO, dict(hello)))

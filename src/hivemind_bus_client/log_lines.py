@@ -1,6 +1,7 @@
 """How a line of the log looks: for people, for the journal of systemd, or for programs that read JSON.
 
-Nothing but time, level, logger, message and traceback is ever written; what else a record carries stays out.
+Nothing but time, level, logger, message and traceback is ever written, and of a refusal its code, who is refused and
+the cure; what else a record carries stays out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ FORMATS = (AUTO, PLAIN, JSON, JOURNAL)
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG = 7
 INDENT = "    "
+REFUSAL = ("code", "peer", "cure")
+_REFUSAL = "hivemind_refusal"
+
+
+def refusal_fields(code: str, peer: str, cure: str) -> dict[str, dict[str, str]]:
+    """Return the `extra` of a line that tells of a refusal; the message of the line says the same for people."""
+    return {_REFUSAL: dict(zip(REFUSAL, (code, peer, cure), strict=True))}
 
 
 class PlainLines(logging.Formatter):
@@ -53,7 +61,9 @@ class JournalLines(PlainLines):
 
 
 class JSONLines(logging.Formatter):
-    """One object a line: time (UTC), level, logger, message and, where there was one, exception with its traceback."""
+    """One object a line: time (UTC), level, logger, message; exception with its traceback, where there was one; code,
+    peer and cure of a refusal.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
@@ -63,6 +73,9 @@ class JSONLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        refusal = getattr(record, _REFUSAL, None)
+        if isinstance(refusal, dict):
+            entry |= {name: str(refusal[name]) for name in REFUSAL if name in refusal}
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps({key: _text(value) for key, value in entry.items()})

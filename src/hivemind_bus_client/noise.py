@@ -14,6 +14,7 @@ import json
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -266,9 +267,15 @@ class HandshakeKeys:
     ephemeral_for_testing_only: bytes | None = field(default=None, repr=False)
 
 
-def _dh(private: bytes, public: bytes) -> bytes:
+@lru_cache(maxsize=4)
+def _loaded(static: bytes) -> X25519PrivateKey:
+    """Return a static key as an object: making one costs as much as a key agreement, and a hub has one for all."""
+    return X25519PrivateKey.from_private_bytes(static)
+
+
+def _dh(private: X25519PrivateKey, public: bytes) -> bytes:
     try:
-        return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
+        return private.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError:
         raise NoiseHandshakeFailed("a public key is not usable") from None
 
@@ -284,7 +291,7 @@ class Handshake:
         self.keys = keys
         self._messages = _MESSAGES[pattern]
         self._step = 0
-        self._ephemeral: bytes | None = None
+        self._ephemeral: X25519PrivateKey | None = None
         self._remote_ephemeral: bytes | None = None
         self._state = SymmetricState(suite, noise_protocol_name(pattern, suite).encode("ascii"))
         self._state.mix_hash(prologue)
@@ -294,7 +301,10 @@ class Handshake:
         for sender_is_initiator, token in zip((True, False), pre, strict=True):
             if token == "s":
                 mine = sender_is_initiator == self.initiator
-                self._state.mix_hash(public_key(self.keys.static) if mine else self._remote_static())
+                self._state.mix_hash(self._own_static() if mine else self._remote_static())
+
+    def _own_static(self) -> bytes:
+        return _loaded(self.keys.static).public_key().public_bytes_raw()
 
     def _remote_static(self) -> bytes:
         if self.keys.remote_static is None:
@@ -316,7 +326,7 @@ class Handshake:
     def _shared(self, state: SymmetricState, token: str) -> None:
         """Mix the Diffie-Hellman result a token names: first letter the initiator's key, second the responder's."""
         mine, theirs = (token[0], token[1]) if self.initiator else (token[1], token[0])
-        private = self.keys.static if mine == "s" else self._ephemeral
+        private = _loaded(self.keys.static) if mine == "s" else self._ephemeral
         public = self.keys.remote_static if theirs == "s" else self._remote_ephemeral
         if private is None or public is None:
             raise NoiseHandshakeFailed(f"{token} before its keys are known")
@@ -334,12 +344,13 @@ class Handshake:
         state, parts = self._state.copy(), []
         for token in self._messages[self._step]:
             if token == "e":
-                self._ephemeral = self.keys.ephemeral_for_testing_only or generate_static_key()
-                parts.append(public_key(self._ephemeral))
+                given = self.keys.ephemeral_for_testing_only
+                self._ephemeral = X25519PrivateKey.from_private_bytes(given) if given else X25519PrivateKey.generate()
+                parts.append(self._ephemeral.public_key().public_bytes_raw())
                 state.mix_hash(parts[-1])
                 state.mix_key(parts[-1])
             elif token == "s":
-                parts.append(state.encrypt_and_hash(public_key(self.keys.static)))
+                parts.append(state.encrypt_and_hash(self._own_static()))
             elif token == "psk":
                 self._mix_psk(state)
             else:
@@ -398,7 +409,7 @@ def _take(data: bytes, size: int) -> tuple[bytes, bytes]:
 # --- transport (docs/protocol.md 7.6) -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Transport:
     """The two directions of a finished handshake."""
 

@@ -18,7 +18,7 @@ class Outgoing:
     def __init__(self, message: HiveMessage) -> None:
         self.message = message
         self._text: bytes | None = None
-        self._frames: dict[bool | None, bytes | None] = {}
+        self._frames: dict[tuple[bool | None, bool], bytes | None] = {}
 
     @property
     def text(self) -> bytes:
@@ -27,13 +27,14 @@ class Outgoing:
             self._text = codec.dumps_bytes(self.message.as_dict)
         return self._text
 
-    def frame(self, compress: bool | None) -> bytes | None:
+    def frame(self, compress: bool | None, *, to_hub: bool = False) -> bytes | None:
         """Return it as a binary frame; None for one that travels as text (docs/protocol.md 4.6)."""
-        if compress not in self._frames:
+        form = (compress, to_hub)
+        if form not in self._frames:
             is_binary = self.message.msg_type == HiveMessageType.BINARY
             has_frame = is_binary or is_binary_encodable(self.message)
-            self._frames[compress] = encode_frame(self.message, compress) if has_frame else None
-        return self._frames[compress]
+            self._frames[form] = encode_frame(self.message, compress, to_hub=to_hub) if has_frame else None
+        return self._frames[form]
 
     @property
     def can_be_relayed(self) -> bool:

@@ -6,7 +6,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .refusals import POLICY_VIOLATION, REFUSALS, Refusal, from_close
+from .refusals import POLICY_VIOLATION, REFUSALS, TRY_AGAIN_LATER, Refusal, from_close
+from .return_hints import wait_in
 
 MAX_SILENT_ENDS = 3
 """Connections that a hub never met before may close without a word until that is taken for a refusal."""
@@ -71,6 +72,12 @@ class Ended:
         return not self.admitted or self.refusal.code == _ALWAYS_FINAL
 
     @property
+    def stay_away_s(self) -> float:
+        """For how long the hub wants not to be tried again; 0 where it said nothing of it."""
+        passes = self.refusal is not None and self.refusal.close_code == TRY_AGAIN_LATER
+        return wait_in(self.detail) if passes else 0.0
+
+    @property
     def key_suspect(self) -> bool:
         """The handshake failed in a way that a wrong pre-shared key explains."""
         failed = self.refusal is not None and self.refusal.code in _KEY_FAILURES
@@ -132,7 +139,7 @@ class Persistence:
             return 0.0
         if ended.permanent or self._is_silently_refused(ended):
             return None
-        return self.backoff.next()
+        return ended.stay_away_s + self.backoff.next()
 
     def _is_silently_refused(self, ended: Ended) -> bool:
         """Tell whether a hub that refuses without a reason has done so often enough (docs/protocol.md 17.3)."""

@@ -146,6 +146,22 @@ CONNECTION_ROWS = (
         permanent=False,
     ),
     Refusal(
+        "too_many_messages",
+        "More messages came with this access key, or from this address, than the hub takes.",
+        "It is tried again by itself when the hub said; send less at once, or raise `limits` in the hub's server.json.",
+        TRY_AGAIN_LATER,
+        "too many messages, try again later",
+        permanent=False,
+    ),
+    Refusal(
+        "too_many_requests",
+        "More requests of this session came at once over HTTP than the hub takes.",
+        "Wait for the answer to one before the next is sent.",
+        TRY_AGAIN_LATER,
+        "too many requests at once",
+        permanent=False,
+    ),
+    Refusal(
         "slow_reader",
         "This connection does not read fast enough, and what waits for it has grown too large.",
         "It is made anew by itself; check the network of this device.",
@@ -203,6 +219,12 @@ CONNECTION_ROWS = (
         GOING_AWAY,
         "the hub is shutting down",
         permanent=False,
+    ),
+    Refusal(
+        "origin_not_allowed",
+        "The hub does not accept what this web page asks for.",
+        "Add the origin of the page (`https://HOST`) to `allowed_origins` of the transport in the hub's server.json.",
+        ABNORMAL,
     ),
     Refusal(
         "no_greeting",

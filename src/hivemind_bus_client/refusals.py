@@ -66,6 +66,8 @@ _BY_REASON: dict[str, str] = {
     "client database unavailable": "database_unavailable",
     "too many failed attempts": "too_many_failures",
     "too many connections": "too_many_connections",
+    "too many messages": "too_many_messages",
+    "too many requests at once": "too_many_requests",
     "slow reader": "slow_reader",
     "handshake timed out": "handshake_timeout",
 }

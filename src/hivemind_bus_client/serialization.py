@@ -55,6 +55,9 @@ MAX_FRAME_OUTPUT = 32 * 1024 * 1024
 MAX_METADATA_OUTPUT = 64 * 1024
 """Limit of inflated metadata, in bytes; ours. 255 bytes of zlib can become a quarter of a megabyte."""
 
+INFLATE_FREE, INFLATE_RATIO = 64 * 1024, 32
+"""What a compressed frame from a satellite may become at our hubs: so many bytes, and so many for each of its own."""
+
 _INT2TYPE: dict[int, HiveMessageType] = {
     0: HiveMessageType.HANDSHAKE,
     1: HiveMessageType.BUS,
@@ -137,6 +140,8 @@ class _Parts(NamedTuple):
     metadata: bytes
     subtype: int = 0
     versioned: bool = False
+    to_hub: bool = False
+    """What says the same over and over is only stored in its zlib stream, for a hub would take it for a bomb."""
 
 
 def _metadata_json(metadata: Json | None) -> bytes:
@@ -151,9 +156,16 @@ def _frame(parts: _Parts, compressed: bool) -> bytes:
     first = (0b11 << 14 | PROTOCOL_VERSION << 6 | kind).to_bytes(2, "big") if parts.versioned else bytes((0x80 | kind,))
     head = first + bytes((len(metadata),)) + metadata
     if parts.code != _BINARY_CODE:
-        return head + (zlib.compress(parts.payload) if compressed else parts.payload)
+        return head + (_deflate(parts) if compressed else parts.payload)
     shifted = int.from_bytes(head, "big") << 4 | parts.subtype
     return shifted.to_bytes(len(head) + 1, "big") + parts.payload
+
+
+def _deflate(parts: _Parts) -> bytes:
+    """Return the payload as a zlib stream."""
+    packed = zlib.compress(parts.payload)
+    is_bomb = parts.to_hub and len(parts.payload) > INFLATE_FREE + INFLATE_RATIO * len(packed)
+    return zlib.compress(parts.payload, 0) if is_bomb else packed
 
 
 def _shortest_frame(parts: _Parts) -> bytes:
@@ -186,10 +198,11 @@ def _subtype(value: int) -> int:
     return int(value) if value in _SUBTYPES else 0
 
 
-def encode_frame(message: HiveMessage, compressed: bool | None = None) -> bytes:
+def encode_frame(message: HiveMessage, compressed: bool | None = None, *, to_hub: bool = False) -> bytes:
     """Return the frame of a message.
 
-    `compressed` None takes the shorter form; a form that cannot hold the metadata gives way to the one that can.
+    `compressed` None takes the shorter form; a form that cannot hold the metadata gives way to the one that can. A
+    frame `to_hub` never inflates to more than our hubs take.
     Raises MetadataTooLarge when none can, MalformedWirePayload for a payload that is no object, and ValueError for
     a type that has no code.
     """
@@ -201,7 +214,7 @@ def encode_frame(message: HiveMessage, compressed: bool | None = None) -> bytes:
         if not isinstance(body, dict):
             raise _no_object(message.msg_type, body)
         body = codec.dumps_bytes(body)
-    parts = _Parts(code, body, _metadata_json(message.metadata), _subtype(message.bin_type))
+    parts = _Parts(code, body, _metadata_json(message.metadata), _subtype(message.bin_type), to_hub=to_hub)
     if compressed is None:
         return _shortest_frame(parts)
     try:

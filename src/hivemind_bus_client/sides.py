@@ -113,6 +113,10 @@ class Side(ABC):
         """Return what to send before the other end has said anything."""
         return []
 
+    def opened(self) -> None:
+        """Let go of what was needed up to the session only."""
+        return
+
     def given(self) -> Established | None:
         """Return the session there is without any exchange."""
         return None
@@ -135,6 +139,9 @@ class HubSide(Side):
             HiveMessage(HiveMessageType.HELLO, dict(self._terms.hello)),
             HiveMessage(HiveMessageType.HANDSHAKE, dict(self._terms.offer)),
         ]
+
+    def opened(self) -> None:
+        del self._terms  # a kilobyte with each connection of a hub
 
     def given(self) -> Established | None:
         key = self._terms.crypto_key

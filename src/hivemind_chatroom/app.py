@@ -18,6 +18,7 @@ from .gate import CookieSession, Front, Gate
 from .languages import LANGUAGES
 from .names import Unfit, language_tag, room_name, user_name
 from .rates import Buckets
+from .refusal_log import RefusalLog
 from .sentences import Sentence, say
 from .settings import ANONYMOUS, BOT, DEFAULT_LANG, DEFAULT_ROOM
 from .streams import BEAT, Stream
@@ -69,6 +70,7 @@ class Routes:
         self._chat = chat
         self._gate = gate
         self._tries = Buckets(10 / 60, 20)
+        self._refusals = RefusalLog()
         for rule, view, methods in (
             ("/", self.index, ["GET"]),
             ("/chatroom/<username>/<site_id>/<lang>", self.room, ["GET"]),
@@ -222,6 +224,7 @@ class Routes:
 
     def turned_away(self, error: TurnedAway) -> AnyResponse:
         """Say why not, as the asker reads it."""
+        self._refusals.tell(error.code, request.remote_addr or "?", error.message, error.cure)
         response = self._said(error.status, Sentence(error.code, error.message, error.cure))
         if error.retry_after_s:
             response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))

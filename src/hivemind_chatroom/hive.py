@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hivemind_bus_client.exceptions import NotConnected
+from hivemind_bus_client.log_lines import refusal_fields
 from hivemind_bus_client.message import Message
 from hivemind_bus_client.refusals import HiveMindRefused
 
@@ -117,7 +118,9 @@ class Hive:
         if self._app is not None:
             cure = cure.replace(COMMAND, f"{COMMAND} --app {self._app}")
         if not self._chat.link.is_refused:
-            log.error("the hub refuses this chatroom for good: %s %s", text, cure)
+            code = refusal.code if refusal is not None else "refused"
+            fields = refusal_fields(code, "the chatroom", cure)
+            log.error("the hub refuses this chatroom for good: %s %s [%s]", text, cure, code, extra=fields)
             self._chat.set_link(LinkState("refused", text, f"{cure} Then start the chatroom again.".strip()))
 
     # --- messages ------------------------------------------------------------------------------------------------

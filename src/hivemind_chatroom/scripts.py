@@ -220,7 +220,12 @@ def read(given: dict[str, Any]) -> Options:
 def _history_path(given: str | None) -> Path | None:
     if not given:
         return None
-    return keyfile.default_path().with_name("history.db") if given == DEFAULT_HISTORY else Path(given).expanduser()
+    if given == DEFAULT_HISTORY:
+        return keyfile.default_path().with_name("history.db")
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:
+        raise click.BadParameter(f"{given!r}: there is no such account", param_hint="--history") from None
 
 
 def run(options: Options) -> bool:

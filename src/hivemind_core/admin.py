@@ -1,6 +1,8 @@
 """The admin address: `/healthz`, `/readyz` and `/metrics` for supervisors and Prometheus. No secret is shown, no name.
 
-Only GET is served, no body is read, and each answer ends its connection; `intake` bounds what strangers can hold.
+Only GET is served, no body is read, and each answer ends its connection; `intake` bounds what strangers can hold. No
+web page is served, and without a token nobody who calls this machine by a name that is not its own: so a page would
+come to an address that only this machine can reach.
 """
 
 from __future__ import annotations
@@ -13,12 +15,17 @@ from collections.abc import Callable, Iterable
 
 from aiohttp import web
 
-from . import readiness
+from hivemind_bus_client.log_lines import refusal_fields
+from hivemind_bus_client.refusals import REFUSALS
+
+from . import origins, readiness
 from .admin_config import AdminConfig
-from .metrics import CONTENT_TYPE, Family, Histogram, render
+from .limits import Bursts
+from .metrics import CONTENT_TYPE, Counter, Family, Histogram, render
 from .readiness import Part
 from .transports import BindError
 from .transports.intake import Intake, IntakeServer
+from .transports.origin_gate import CODE, own_names, refused_page
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +33,14 @@ LAG_EVERY_S = 0.5
 LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 END_WITHIN_S = 1.0
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+TOLD = {
+    CODE: (
+        REFUSALS[CODE].sentence,
+        "Nothing is to be done where a page asked; else ask for an address, not for a name.",
+    ),
+    "token": ("The token is missing or wrong.", "Bring the one of `admin.token` as `Authorization: Bearer TOKEN`."),
+}
+"""What is said of those who are refused, and what to do about it."""
 Answer = Callable[[bool], web.Response]
 
 
@@ -45,6 +60,8 @@ class AdminServer:
         self._parts = parts
         self._families = families
         self._lag = Histogram("hivemind_loop_lag_seconds", "How late the event loop calls back", LAG_S)
+        self._refused = Counter("hivemind_admin_refused_total", "Requests for figures that were refused", ("why",))
+        self._bursts = Bursts()
         self._server: IntakeServer | None = None
         self._listener: asyncio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -80,6 +97,8 @@ class AdminServer:
     async def _watch_lag(self) -> None:
         time = asyncio.get_running_loop().time
         while True:
+            for what, more in self._bursts.ended(time()):
+                log.warning("refused again at the admin address, %d times: %s", more, what)
             due = time() + LAG_EVERY_S
             await asyncio.sleep(LAG_EVERY_S)
             self._lag.observe(max(0.0, time() - due))
@@ -97,12 +116,38 @@ class AdminServer:
         return answer
 
     def _answer_to(self, request: web.BaseRequest) -> web.Response:
+        if not self._may_ask(request):
+            self._refuse(request, CODE)
+            return refused_page()
         serve = self._paths.get(request.path)
         if serve is None:
             return web.Response(status=404)
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, headers={"Allow": "GET, HEAD"})
-        return serve(self._is_allowed(request))
+        allowed = self._is_allowed(request)
+        if not allowed and serve == self._metrics:
+            self._refuse(request, "token")
+        return serve(allowed)
+
+    def _may_ask(self, request: web.BaseRequest) -> bool:
+        """Tell whether this is no web page, as far as can be known."""
+        names = own_names() | {self._config.host.lower()}
+        is_named = bool(self._config.token) or origins.is_own(request.headers.get("Host", ""), names)
+        return is_named and "Origin" not in request.headers
+
+    def _refuse(self, request: web.BaseRequest, why: str) -> None:
+        self._refused.count(why)
+        remote = request.remote or "?"
+        if self._bursts.is_first(f"{remote}, {why}", asyncio.get_running_loop().time()):
+            said, cure = TOLD[why]
+            log.warning(
+                "refused %s at the admin address: %s %s [%s]",
+                remote,
+                said,
+                cure,
+                why,
+                extra=refusal_fields(why, remote, cure),
+            )
 
     def _is_allowed(self, request: web.BaseRequest) -> bool:
         given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
@@ -121,5 +166,5 @@ class AdminServer:
     def _metrics(self, allowed: bool) -> web.Response:
         if not allowed:
             return web.Response(status=401, headers={"WWW-Authenticate": "Bearer"})
-        text = render([*self._families(), self._lag.family()])
+        text = render([*self._families(), self._lag.family(), self._refused.family()])
         return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})

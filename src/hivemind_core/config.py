@@ -6,7 +6,6 @@ read, too, come after the file, as there (see `environment`). Keys that nothing 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -15,7 +14,18 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any
 
-from . import admin_config, cluster_config, environment, mailbox_config, transport_config, upstream_config
+from hivemind_bus_client.codec import loads_commented
+from hivemind_bus_client.exceptions import InvalidJson
+
+from . import (
+    admin_config,
+    cluster_config,
+    environment,
+    limits_config,
+    mailbox_config,
+    transport_config,
+    upstream_config,
+)
 from .admin_config import AdminConfig
 from .cluster_config import ClusterConfig
 from .config_values import ConfigError as ConfigError
@@ -23,6 +33,7 @@ from .config_values import Values
 from .environment import LOG_FORMATS, LOG_LEVELS, OVOS_AGENT
 from .environment import WEBSOCKET_MODULE as WEBSOCKET_MODULE
 from .known_keys import remarks
+from .limits_config import LimitsConfig
 from .mailbox_config import MailboxConfig
 from .transport_config import HTTP_DEFAULTS as HTTP_DEFAULTS
 from .transport_config import HTTP_MODULE as HTTP_MODULE
@@ -56,6 +67,7 @@ DEFAULTS: dict[str, Any] = {
     "runtime_password_strength_check": True,
     "min_protocol_version": DEFAULT_MIN_PROTOCOL,
     "max_connections_per_address": DEFAULT_CONNECTIONS_PER_ADDRESS,
+    "limits": limits_config.DEFAULTS,
     "agent_protocol": {"module": DEFAULT_AGENT, OVOS_AGENT: {"host": "127.0.0.1", "port": 8181}},
     "binary_protocol": {"module": None},
     "presence": {"enabled": True, "name": "HiveMind-Node", "zeroconf": True, "upnp": False},
@@ -75,7 +87,7 @@ DEFAULTS: dict[str, Any] = {
     "metadata_transformers": {},
     "dialog_transformers": {},
 }
-_FILLED = ("agent_protocol", "binary_protocol", "database", "policy", "rendezvous", "upstream")
+_FILLED = ("agent_protocol", "binary_protocol", "database", "limits", "policy", "rendezvous", "upstream")
 """Blocks whose missing keys are filled from the defaults. The keys of `network_protocol` say which transports run."""
 
 LIVE_KEYS = (
@@ -85,6 +97,8 @@ LIVE_KEYS = (
     "min_password_bits",
     "runtime_password_strength_check",
     "min_protocol_version",
+    "max_connections_per_address",
+    "limits",
 )
 """Keys, and fields of `Config`, that a running hub takes over for its next connections."""
 
@@ -110,6 +124,8 @@ class Config:
     """The oldest handshake that is accepted: 3 Noise, 2 password, 1 RSA, 0 pre-shared key."""
     max_connections_per_address: int = DEFAULT_CONNECTIONS_PER_ADDRESS
     """How many satellites one address may connect at once, this machine's own excepted; 0 sets no limit."""
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    """How much one client and one address may send."""
     websocket: WebSocketConfig = field(default_factory=WebSocketConfig)
     serves_websocket: bool = True
     http: HTTPConfig | None = None
@@ -220,14 +236,11 @@ def _read(path: Path, *, named: bool) -> dict[str, Any]:
 
 
 def _parse(text: str, path: Path) -> Any:
-    # Comment lines are blanked, not removed, so that line numbers stay right.
-    lines = ["" if line.lstrip().startswith(("//", "#")) else line for line in text.split("\n")]
     try:
-        return json.loads("\n".join(lines))
-    except (json.JSONDecodeError, RecursionError) as error:
-        line = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        return loads_commented(text)
+    except InvalidJson as error:
         raise ConfigError(
-            f"The configuration file {path} is not valid JSON, {line}."
+            f"The configuration file {path} is not valid JSON, {error}."
             " It was left as it is; mend it, or move it away to start from defaults."
         ) from None
 
@@ -268,6 +281,7 @@ def _config(values: Values, path: Path, document: dict[str, Any]) -> Config:
         runtime_password_strength_check=values.flag("runtime_password_strength_check"),
         min_protocol_version=values.whole("min_protocol_version", most=NEWEST_PROTOCOL),
         max_connections_per_address=values.whole("max_connections_per_address", most=MOST_CONNECTIONS),
+        limits=limits_config.read(values),
         websocket=transport_config.websocket(values),
         serves_websocket=WEBSOCKET_MODULE in document["network_protocol"],
         http=transport_config.http(values),

@@ -6,7 +6,8 @@ to be called from one thread. Records are frozen; the maps are replaced, or one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -39,6 +40,8 @@ class ClientDatabase:
         self.changed: Callable[[Client | None, Client | None], None] = lambda before, after: None
         """Told of each change made through this object: the row before, None for a new one, and after, None for a
         deleted one. It must not raise."""
+        self.write_problem = ""
+        """Why the last write failed; empty where it did not, or none was tried."""
         self._version = store.version()
         self._rows = _Rows.of(store.load())
         self._overtaken: set[int] = set()  # rows whose change by another process came with a write of ours
@@ -83,7 +86,8 @@ class ClientDatabase:
         """
         if client.api_key in ("", REVOKED):
             raise ValueError(f"{client.api_key!r} cannot be an access key")
-        stored = self.store.insert(client)
+        with self._writing():
+            stored = self.store.insert(client)
         self._rows = _Rows.of([*self.all(), stored])
         self.changed(None, stored)
         return stored
@@ -99,7 +103,8 @@ class ClientDatabase:
                 self._overtaken.add(client_id)
             return change(row)
 
-        row = self.store.edit(client_id, watched)
+        with self._writing():
+            row = self.store.edit(client_id, watched)
         if row is not None:
             self._keep(row)
             self.changed(before[0], row)
@@ -138,13 +143,15 @@ class ClientDatabase:
     def touch(self, client_ids: Iterable[int], last_seen: float) -> None:
         """Write when clients were seen (Unix time, seconds), all in one step."""
         ids = set(client_ids)
-        self.store.touch(ids, last_seen)
+        with self._writing():
+            self.store.touch(ids, last_seen)
         self._rows = _Rows.of(replace(row, last_seen=last_seen) if row.client_id in ids else row for row in self.all())
 
     def delete(self, client_id: int) -> bool:
         """Revoke a client for good; its id is not used again. False where there was none."""
         before = self.by_id(client_id)
-        deleted = self.store.delete(client_id)
+        with self._writing():
+            deleted = self.store.delete(client_id)
         self._rows = _Rows.of(row for row in self.all() if row.client_id != client_id or not deleted)
         if deleted:
             self.changed(before, None)
@@ -153,6 +160,18 @@ class ClientDatabase:
     def close(self) -> None:
         """Let go of the store."""
         self.store.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Remember whether writing works."""
+        try:
+            yield
+        except DuplicateKey:
+            raise
+        except StorageError as error:
+            self.write_problem = str(error)
+            raise
+        self.write_problem = ""
 
     def _keep(self, row: Client) -> None:
         known = self.by_id(row.client_id)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .clients import Client
 from .config import SQLITE_MODULE, ConfigError, data_dir
+from .paths import is_path
 from .storage import StorageError, Store
 from .storage.json import JSONStore, read_json
 from .storage.redis_settings import REDIS_MODULE, RedisSettings, read_settings
@@ -147,6 +148,8 @@ def file_place(module: str, options: Mapping[str, Any]) -> FilePlace:
     for key in ("db_path", "subfolder", "name"):
         if not isinstance(options.get(key, ""), str):
             raise ConfigError(f"`{key}` of the client database must be a text.")
+        if options.get(key) and not is_path(options[key]):
+            raise ConfigError(f"`{key}` of the client database is no path: {options[key]!r}.")
     kind = FILES[module]
     if options.get("db_path"):
         return FilePlace(Path(options["db_path"]).expanduser(), kind)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hivemind_bus_client.link import Opened, Refused
 from hivemind_bus_client.noise import NOISE_PATTERN_XX
 
-from . import grace, greeting
+from . import grace, greeting, rates
 from .admission import Admission, Visitor, refused
 from .clients import Client
 from .keys import ClientKeys
@@ -15,6 +15,7 @@ from .limits import neighbourhood
 from .meter import Meter
 from .peers import Peer, Registry
 from .proxies import is_loopback
+from .rates import Rates
 
 MAX_HANDSHAKES = 2048
 """Connections without a session at once; with 64 KiB each this caps what strangers can make the hub hold."""
@@ -34,6 +35,7 @@ class Door:
         """The peers that have no session yet."""
         self._admission = admission
         self._limits = admission.limits
+        self._rates = Rates()
         self._peers = peers
         self._keys = keys
         self._clock = meter.clock
@@ -44,7 +46,6 @@ class Door:
         found = await self._identify(token, remote)
         if isinstance(found, Refused):
             self._meter.handshakes.count(found.code)
-            self._meter.refusals.count(found.code)
         return found
 
     async def _identify(self, token: str, remote: str) -> Visitor | Refused:
@@ -53,6 +54,9 @@ class Door:
         address, most = neighbourhood(remote), self._keys.config.max_connections_per_address
         if most and self._peers.count_from(address) >= most and not is_loopback(remote):
             return refused("too_many_connections")
+        wait_s = self._rates.address_waits(address, self._clock())
+        if wait_s:
+            return rates.refused(wait_s)
         found = await self._admission.identify(token, address)
         return self._look_at(found, address) if isinstance(found, Visitor) else found
 
@@ -62,6 +66,9 @@ class Door:
         if not greeting.can_join(client, floor, pinned):
             self._limits.failed(client.client_id, address, self._clock())
             return refused("no_password")
+        wait_s = self._rates.client_waits(client.client_id, self._clock())
+        if wait_s:
+            return rates.refused(wait_s)
         same = self._peers.of_client(client.client_id)
         unfinished = [peer.address for peer in same if peer in self.handshaking]
         if len(same) - len(unfinished) >= MAX_CONNECTIONS_OF_KEY:
@@ -83,6 +90,8 @@ class Door:
         self.handshaking.discard(peer)
         self._meter.accepted(peer, opened)
         self._limits.succeeded(peer.client.client_id, peer.address)
+        address = "" if is_loopback(peer.conn.remote) else peer.address
+        peer.usage = self._rates.usage(peer.client.client_id, address, self._keys.config.limits, self._clock())
         peer.password = grace.password_of(peer.client, previous=opened.previous)
         anew = opened.pattern == NOISE_PATTERN_XX and "noise_pubkey" in peer.client.metadata
         self._keys.choices.came_in(peer.client, peer.address, peer.password or "", anew=anew)
@@ -101,12 +110,12 @@ class Door:
     def refused(self, peer: Peer, refusal: Refused) -> None:
         """Note why a connection is going to be closed."""
         peer.excused = peer.excused or refusal.code in NO_FAULT
-        self._meter.refusals.count(refusal.code)
         if peer in self.handshaking:
             self._meter.failed(peer, refusal.code)
 
     def left(self, peer: Peer) -> None:
         """Note the end of a connection; one that never was accepted counts as a failure, unless it is excused."""
+        peer.usage.settle(self._clock())
         if peer in self.handshaking:
             self._meter.failed(peer)
         if peer in self.handshaking and not peer.excused:

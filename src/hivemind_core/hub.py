@@ -36,11 +36,12 @@ from .door import Door
 from .hub_identity import HubIdentity
 from .keys import ClientKeys, DerivePsk
 from .last_seen import SeenWriter
-from .limits import Bursts, neighbourhood
+from .limits import neighbourhood
 from .mesh import Mesh
 from .meter import Meter
-from .peers import Connection, Peer, Registry, Rejection, RejectionLog
+from .peers import Connection, Peer, Registry
 from .policy import PolicyChain
+from .refusal_log import RefusalLog
 from .surroundings import Mailbox, Parent, Surroundings
 from .tasks import Tasks
 from .workers import ThreadWorkers, Workers
@@ -83,11 +84,11 @@ class Hub:
         self.ready = True
         """Satellites can come, as far as the hub knows; whoever runs its transports says otherwise."""
         self.peers = Registry(identity.node_id)
-        self.rejections = RejectionLog()
         self.admission = Admission(db, self.workers, self.clocks.monotonic)
-        self._bursts = Bursts()
-        self.keys = ClientKeys(config, identity.node_id, db, self.workers, derive, self.clocks.wall)
+        self.keys = ClientKeys(config, identity.node_id, db, self.workers, derive, self.clocks.expiry)
         self.meter = Meter(self.clocks.monotonic)
+        self.refusals = RefusalLog(self.meter, self.clocks)
+        self.rejections = self.refusals.rejections
         self.door = Door(self.admission, self.peers, self.keys, self.meter)
         self._tasks = Tasks()
         self._parts_budget = PartsBudget(MAX_PARTS_BYTES)
@@ -123,7 +124,7 @@ class Hub:
             policies=self.policies,
             workers=self.workers,
             monotonic=self.clocks.monotonic,
-            wall=self.clocks.wall,
+            wall=self.clocks.expiry,
             send=self._send,
             deny=self._deny,
             end=self._end,
@@ -182,8 +183,7 @@ class Hub:
     def tick(self) -> None:
         """To be called about once a second: deadlines, idle links, `last_seen`."""
         now = self.clocks.monotonic()
-        for what, more in self._bursts.ended(now):
-            log.warning("refused again, %d times: %s", more, what)
+        self.refusals.tick()
         for peer in [peer for peer in self.peers.connections() if (peer.link.deadline() or now + 1) <= now]:
             self._handle(peer, peer.link.tick(now))
         for peer in self.peers:
@@ -232,7 +232,7 @@ class Hub:
 
     def turn_away(self, conn: Connection, refusal: Refused) -> None:
         """Refuse a connection that has no peer."""
-        self._note(conn.remote, refusal, neighbourhood(conn.remote), stranger=True)
+        self.refusals.stranger(conn.remote, refusal)
         conn.close(refusal.close_code, refusal.reason)
 
     def connect(self, conn: Connection, visitor: Visitor) -> Peer:
@@ -262,7 +262,7 @@ class Hub:
         peer.active_at = now = self.clocks.monotonic()
         self.meter.took(frame)
         if not peer.ended:
-            self._handle(peer, peer.link.receive(frame, now))
+            self._handle(peer, peer.usage.count(len(frame), now) or peer.link.receive(frame, now))
 
     def closed(self, peer: Peer) -> None:
         """Forget a connection that ended, however it did."""
@@ -343,17 +343,10 @@ class Hub:
     def _end(self, peer: Peer, refusal: Refused) -> None:
         """Close a connection for a reason."""
         self.door.refused(peer, refusal)
-        origin = f"client {peer.client.client_id} at {peer.address}"
-        self._note(peer.peer_id, refusal, origin, stranger=peer.static_key is None)
+        self.refusals.satellite(peer, refusal)
         reason = refusal.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
         peer.conn.close(refusal.close_code, reason)
         self.closed(peer)
-
-    def _note(self, who: str, refusal: Refused, origin: str, *, stranger: bool = False) -> None:
-        if not self._bursts.is_first(f"{origin}, {refusal.code}", self.clocks.monotonic()):
-            return
-        log.warning("refused %s: %s", who, REFUSALS[refusal.code])
-        self.rejections.add(Rejection(self.clocks.wall(), who, refusal.code, refusal.reason), stranger=stranger)
 
     # messages of a peer
 
@@ -433,10 +426,7 @@ class Hub:
             self.binary.take(peer, action)
 
     def _deny(self, peer: Peer, action: Deny) -> None:
-        self.meter.denied(action.code)
-        if self._bursts.is_first(f"client {peer.client.client_id}, {action.code}", self.clocks.monotonic()):
-            level = logging.WARNING if action.code.startswith("policy_") else logging.INFO
-            log.log(level, "denied %.100r of %s: %s %.300s", action.denied_type, peer.peer_id, action.code, action.data)
+        self.refusals.denied(peer, action)
         self._send(peer, bus_events.denial(peer.peer_id, action))
 
     def _send(self, peer: Peer, message: HiveMessage | Outgoing) -> None:

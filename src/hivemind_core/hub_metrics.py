@@ -58,6 +58,7 @@ def _surroundings(hub: Hub, cluster: Cluster | None) -> Iterator[Family]:
     yield gauge("hivemind_agent_queue", "Messages that wait for the bus of the assistant", hub.agent.queued)
     problem = hub.admission.database_problem
     yield gauge("hivemind_database_available", "The client database can be read", int(not problem))
+    yield gauge("hivemind_database_writable", "The last write to it succeeded", int(not hub.db.write_problem))
     age = max(0.0, hub.clocks.monotonic() - hub.admission.database_read_at)
     yield gauge("hivemind_database_read_age_seconds", "Since when the client database was not read", age)
     yield gauge("hivemind_clients", "Clients that may join", len(hub.db))

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 DerivePsk = Callable[[str, str], bytes]
 KEY_BYTES = 32
+WRITTEN_WITHIN_S = 1.0
+"""So long a connection waits until its new key is stored; a database that is locked or slow does not hold it up."""
 MAX_JUDGED = 10_000
 PREVIOUS_PSK, PREVIOUS_PSK_FOR = grace.MOVED["noise_psk"], grace.MOVED["noise_psk_for"]
 LOOK_FOR_ENDED_EVERY_S = 30.0
@@ -77,6 +79,9 @@ class ClientKeys:
         self._derive = derive
         self._pins: dict[tuple[int, str], bytes] = {}
         """Pins that do not stand in their rows yet."""
+        self._psks: dict[tuple[int, str], bytes] = {}
+        """Derived keys that do not stand in their rows yet, by client and by what they are bound to."""
+        self._writing: set[asyncio.Task[None]] = set()
         self._judged: dict[tuple[str, float], bool] = {}
         """Passwords (as digests) and bounds -> whether they are strong enough."""
         self._deriving: dict[tuple[int, str, str], asyncio.Task[bytes | Refused]] = {}
@@ -93,8 +98,9 @@ class ClientKeys:
         row = self._now(client)
         password = self._valid_password(row, previous=previous)
         psk, bound = (PREVIOUS_PSK, PREVIOUS_PSK_FOR) if previous else ("noise_psk", "noise_psk_for")
-        if password is None or row.metadata.get(bound) != psk_binding(self._node_id, password):
-            return None
+        binding = psk_binding(self._node_id, password) if password is not None else None
+        if binding is None or row.metadata.get(bound) != binding:
+            return self._psks.get((row.client_id, binding)) if binding is not None else None
         return _key_in(row.metadata, psk)
 
     def _valid_password(self, row: Client, *, previous: bool) -> str | None:
@@ -119,8 +125,18 @@ class ClientKeys:
         if isinstance(psk, Refused):
             return psk
         names = (PREVIOUS_PSK, PREVIOUS_PSK_FOR) if previous else ("noise_psk", "noise_psk_for")
-        await self._patch(client, dict(zip(names, (psk.hex(), psk_binding(self._node_id, password)), strict=True)))
+        task = asyncio.get_running_loop().create_task(self._keep_psk(client, names, password, psk))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        await asyncio.wait({task}, timeout=WRITTEN_WITHIN_S)
         return psk
+
+    async def _keep_psk(self, client: Client, names: tuple[str, str], password: str, psk: bytes) -> None:
+        """Write a derived key into its row; until it stands there it is kept here."""
+        binding = psk_binding(self._node_id, password)
+        self._psks[client.client_id, binding] = psk
+        if await self._patch(client, dict(zip(names, (psk.hex(), binding), strict=True))):
+            self._psks.pop((client.client_id, binding), None)
 
     async def compute(self, client: Client, how: Callable[[], bytes], *, previous: bool = False) -> bytes | Refused:
         """Do the slow part of a handshake off the loop, unless the client's password is too weak for it."""
@@ -150,7 +166,7 @@ class ClientKeys:
 
     def stop(self) -> None:
         """Derive nothing more."""
-        for task in self._deriving.values():
+        for task in (*self._deriving.values(), *self._writing):
             task.cancel()
 
     # the previous password
@@ -231,9 +247,10 @@ class ClientKeys:
             self._pins.pop((client.client_id, client.api_key), None)
 
     def unsaved_pins(self) -> list[tuple[Client, bytes]]:
-        """Return the pins that could not be written so far."""
+        """Return the pins that could not be written so far; one of them where writing failed last."""
         rows = [(self._db.by_id(client_id), api_key, key) for (client_id, api_key), key in self._pins.items()]
-        return [(row, key) for row, api_key, key in rows if row is not None and row.api_key == api_key]
+        found = [(row, key) for row, api_key, key in rows if row is not None and row.api_key == api_key]
+        return found[:1] if self._db.write_problem else found
 
     def forget_pins(self, changed: set[int]) -> None:
         """Believe the rows again where somebody else changed them: an operator may have reset a pin."""

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from . import limits_config
+
 _ANY: dict[str, Any] = {"*": None}
 """Whatever stands below is somebody else's."""
 _COMMENT_MARKS = ("_", "#", "//")
@@ -19,7 +21,7 @@ def _names(text: str) -> dict[str, Any]:
     return dict.fromkeys(text.split())
 
 
-_LISTENING = "host port ssl cert_dir cert_name trusted_proxy_cidrs trusted_client_ip_headers"
+_LISTENING = "host port ssl cert_dir cert_name trusted_proxy_cidrs trusted_client_ip_headers allowed_origins"
 _SPEECH = _names("program words_per_minute timeout lang max_text at_once waiting_each")
 _FILES = _names("folder max_file_bytes max_files max_total_bytes")
 
@@ -66,6 +68,7 @@ KNOWN: dict[str, Any] = {
         ),
     },
     "admin": _names("host port token"),
+    "limits": dict.fromkeys(limits_config.DEFAULTS),
     "presence": _names("enabled name zeroconf upnp"),
     "rendezvous": _names("enabled max_pending_per_mailbox max_pending_per_sender max_mailboxes max_bytes"),
     "cluster": _names("url name hub_name username password ca_certs certfile keyfile check_hostname"),

@@ -70,7 +70,9 @@ class LiveConfig:
         return self._config
 
     def _needs_restart(self, new: Config) -> Iterator[str]:
-        changed = [key for key in _differences(self._started.raw, new.raw, "") if key not in LIVE_KEYS]
+        changed = [
+            key for key in _differences(self._started.raw, new.raw, "") if key.partition(".")[0] not in LIVE_KEYS
+        ]
         if changed:
             yield f"{new.path}: {', '.join(f'`{key}`' for key in changed)} changed; restart the hub to apply it."
 

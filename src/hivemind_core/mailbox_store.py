@@ -18,7 +18,7 @@ from hivemind_bus_client.identity_file import make_private
 from . import mailbox
 from .mailbox import Deposit, Kept, Refused, Released, Standing
 from .mailbox_config import Limits
-from .storage import StorageError
+from .storage import StorageError, cures
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 2.0
@@ -85,7 +85,8 @@ class MailboxStore:
         try:
             yield
         except (sqlite3.Error, OSError, UnicodeError, OverflowError) as error:
-            raise StorageError(f"Could not {doing} the mailbox {self.path}: {error}.") from error
+            why = cures.told(error, self.path)
+            raise StorageError(f"Could not {doing} the mailbox {self.path}: {why}") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from hivemind_bus_client.link import Link
 from .clients import Client
 from .fairness import Ration
 from .limits import neighbourhood
+from .rates import UNCOUNTED, Usage
 from .sessions import namespace
 
 REMEMBERED_REJECTIONS = 100
@@ -45,7 +46,7 @@ class Connection(Protocol):
         """End the connection with a close frame."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Peer:
     """One connection. Registered, it is in the table under its peer id and takes part in routing."""
 
@@ -65,6 +66,8 @@ class Peer:
     """The device key it proved; None before its session."""
     password: str | None = field(default=None, repr=False)
     """The one it came in with; before its session the one that XXpsk2 goes by."""
+    usage: Usage = field(default=UNCOUNTED, repr=False)
+    """What it has sent since its session."""
     new_sessions: Ration | None = field(default=None, repr=False)
     """How often it may still change its session."""
     active_at: float = 0.0

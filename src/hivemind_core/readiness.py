@@ -24,11 +24,14 @@ class Part:
         return not self.reason
 
 
-def database(problem: str, silent_s: float) -> Part:
-    """Judge the database by what is wrong with it, if anything, and by the seconds since it was last read."""
+def database(problem: str, silent_s: float, write_problem: str = "") -> Part:
+    """Judge the database by what is wrong with it, if anything, and by the seconds since it was last read.
+
+    One that cannot be written serves satellites, but what it is to keep is gone when the hub ends: keys of new devices.
+    """
     if not problem and silent_s > SILENT_S:
         problem = f"the client database has not answered for {silent_s:.0f} s"
-    return Part("database", problem)
+    return Part("database", problem or write_problem)
 
 
 def agent(name: str, *, available: bool) -> Part:

@@ -19,9 +19,11 @@ from .audit import Author
 from .audit_log import AuditLog, audit_path
 from .binary import create_binary
 from .chatroom_process import ChatroomProcess
+from .clocks import Clocks, SteadyWall
 from .config import Config, ConfigError
 from .config_values import Values
 from .database import open_database
+from .descriptors import allow_files
 from .hub import Hub
 from .hub_identity import HubIdentity, identity_path, load_identity
 from .live_config import LiveConfig
@@ -46,6 +48,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 REFRESH_S = 0.5
+STORE_PATIENCE_S = 2.0
+"""Whoever keeps the client database locked does not hold up for long what else is asked of it."""
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -130,7 +134,7 @@ class Service:
         hub = self.hub
         silent_s = hub.clocks.monotonic() - hub.admission.database_read_at
         found = [
-            readiness.database(hub.admission.database_problem, silent_s),
+            readiness.database(hub.admission.database_problem, silent_s, hub.db.write_problem),
             readiness.agent(hub.agent.name, available=hub.agent.available),
             readiness.transports(serving=hub.ready, unbound=map(str, self._unbound)),
         ]
@@ -179,6 +183,7 @@ def build(config: Config) -> Service:
     identity = replace(identity, site_id=config.site_id or identity.site_id)
     _check_redis(config)
     db = open_database(config)
+    db.store.wait_less(STORE_PATIENCE_S)
     db.changed = AuditLog(audit_path()).recorder(Author("hub"))
     hub: Hub
 
@@ -190,7 +195,8 @@ def build(config: Config) -> Service:
     binary = create_binary(config.binary_module, Values(str(config.path), config.raw))
     mailbox = open_mailbox(config.rendezvous, identity.node_id, config.cluster)
     policies = build_policies(config.policy_chain)
-    hub = Hub(config, identity, db, agent, policies, parent=parent, mailbox=mailbox, binary=binary, company=cluster)
+    parts: dict[str, Any] = {"parent": parent, "mailbox": mailbox, "binary": binary, "company": cluster}
+    hub = Hub(config, identity, db, agent, policies, clocks=Clocks(steady=SteadyWall()), **parts)
     return Service(hub, _transports(hub, config, cluster), cluster)
 
 
@@ -300,6 +306,7 @@ def run(config: Config, quick_start: bool = False) -> int:
     0 after an orderly end, 1 when it cannot run (no transport could listen, unreadable database), 2 for a
     configuration that cannot be used. What went wrong is one line on stderr.
     """
+    allow_files()
     try:
         return _run(_serve(config, quick_start))
     except ConfigError as error:

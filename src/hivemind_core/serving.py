@@ -18,7 +18,7 @@ from .environment import LOG_FORMATS, LOG_LEVELS
 
 log = logging.getLogger(__name__)
 
-SECRETS = frozenset({"password", "broker_password", "redis_url", "session_redis_url", "token"})
+SECRETS = frozenset({"key", "api_key", "password", "broker_password", "redis_url", "session_redis_url", "token"})
 """Keys of server.json whose texts are not shown unasked."""
 
 CONFIG_OPTION: dict[str, Any] = {
@@ -72,7 +72,7 @@ def _overrides(agent: str | None, log_level: str | None, log_format: str | None,
 
 
 @click.command("print-config")
-@click.option("--show-secrets", is_flag=True, help="Show passwords, too.")
+@click.option("--show-secrets", is_flag=True, help="Show passwords and keys, too.")
 def print_config(show_secrets: bool) -> None:
     """Print the configuration as it is in effect, as JSON."""
     document = configuration().raw

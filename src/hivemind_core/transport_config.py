@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import proxies
+from . import origins, proxies
 from .config_values import Values
 from .environment import WEBSOCKET_MODULE
+from .origins import ANY, AllowedOrigins
+from .paths import is_path
 from .proxies import TrustedProxies
 
 BLOCK = "network_protocol"
@@ -23,6 +25,7 @@ WEBSOCKET_DEFAULTS: dict[str, Any] = {
     "websocket_ping_timeout": 20.0,
     "trusted_proxy_cidrs": [],
     "trusted_client_ip_headers": proxies.DEFAULT_HEADERS,
+    "allowed_origins": [ANY],
 }
 HTTP_MODULE = "hivemind-http-plugin"
 HTTP_DEFAULTS: dict[str, Any] = {
@@ -32,6 +35,7 @@ HTTP_DEFAULTS: dict[str, Any] = {
     "cert_name": "hivemind",
     "trusted_proxy_cidrs": [],
     "trusted_client_ip_headers": proxies.DEFAULT_HEADERS,
+    "allowed_origins": [],
     "max_undelivered": 256,
     "undelivered_ttl": 300.0,
     "queue_ttl_s": 300.0,
@@ -72,6 +76,9 @@ class WebSocketConfig:
     tls: CertificateFiles | None = None
     """The certificate to serve with; None serves without TLS."""
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    origins: AllowedOrigins = field(default_factory=AllowedOrigins)
+    """Whose web pages may connect. Everybody's may unless told otherwise: satellites in browsers are served from
+    anywhere, and a page can do nothing without an access key and its password, which no browser sends by itself."""
 
     @property
     def scheme(self) -> str:
@@ -101,6 +108,9 @@ class HTTPConfig:
     """Seconds without a fetch after which a session ends; 0: never."""
     session_ttl_s: float = 3600.0
     """Seconds without any request after which a session ends; 0: never."""
+    origins: AllowedOrigins = field(default_factory=lambda: AllowedOrigins(()))
+    """Whose web pages may ask. None of another host may unless told otherwise: no satellite in a browser speaks HTTP,
+    and here an access key alone, with the address of a satellite, is enough to end a session that has no cookie."""
 
     @property
     def scheme(self) -> str:
@@ -155,6 +165,7 @@ def websocket(values: Values) -> WebSocketConfig:
         values.number(*block, "websocket_ping_timeout"),
         _tls(values, block),
         _proxies(values, block),
+        _origins(values, block),
     )
 
 
@@ -172,7 +183,13 @@ def http(values: Values) -> HTTPConfig | None:
         values.number(*block, "undelivered_ttl"),
         values.number(*block, "queue_ttl_s"),
         values.number(*block, "session_ttl_s"),
+        _origins(values, block),
     )
+
+
+def _origins(values: Values, block: tuple[str, str]) -> AllowedOrigins:
+    expected = 'origins like https://pages.example.org, or "*"'
+    return AllowedOrigins(values.listed((*block, "allowed_origins"), expected, origins.origins))
 
 
 def _proxies(values: Values, block: tuple[str, str]) -> TrustedProxies:
@@ -183,10 +200,10 @@ def _proxies(values: Values, block: tuple[str, str]) -> TrustedProxies:
 
 
 def _tls(values: Values, block: tuple[str, str]) -> CertificateFiles | None:
-    folder = values.text(*block, "cert_dir", expected="a folder")
+    folder = Path(values.get((*block, "cert_dir"), "a folder", is_path)).expanduser()
     name = values.get((*block, "cert_name"), "a file name without its ending", _is_file_name)
-    return CertificateFiles(Path(folder).expanduser(), name) if values.flag(*block, "ssl") else None
+    return CertificateFiles(folder, name) if values.flag(*block, "ssl") else None
 
 
 def _is_file_name(value: Any) -> bool:
-    return isinstance(value, str) and value not in ("", ".", "..") and Path(value).name == value
+    return isinstance(value, str) and value not in ("", ".", "..") and "\0" not in value and Path(value).name == value

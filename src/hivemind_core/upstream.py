@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from hivemind_bus_client import codec
+from hivemind_bus_client import codec, denials
 from hivemind_bus_client.credentials import DEFAULT_USERAGENT
 from hivemind_bus_client.driver import PASSWORD_PROTOCOL, Driver, Hooks, Settings
 from hivemind_bus_client.exceptions import HiveMindException, NotConnected
@@ -23,6 +23,7 @@ from hivemind_bus_client.identity import NodeIdentity
 from hivemind_bus_client.keepalive import websocket_keepalive_options
 from hivemind_bus_client.keyring import Keyring
 from hivemind_bus_client.link import Opened
+from hivemind_bus_client.log_lines import refusal_fields
 from hivemind_bus_client.message import HiveMessage, HiveMessageType
 from hivemind_bus_client.noise import PROTOCOL_V3
 from hivemind_bus_client.refusals import HiveMindRefused
@@ -32,7 +33,7 @@ from hivemind_bus_client.tasks import end_tasks
 from .limits import Remembered
 from .own_address import Listener, is_own
 from .upstream_config import UpstreamConfig
-from .upstream_texts import kicked_for, told
+from .upstream_texts import cure, kicked_for, told
 
 log = logging.getLogger(__name__)
 _DRIVER_LOG = logging.getLogger(f"{__name__}.driver")
@@ -202,7 +203,10 @@ class Upstream:
             return
         self._problem = refusal.code
         if not kicked or self._is_new("kick", kicked):
-            log.warning("the hub above at %s: %s", self.address, told(refusal, detail, **self._places()))
+            places = self._places()
+            fields = refusal_fields(refusal.code, str(self.address), cure(refusal, **places))
+            said = told(refusal, detail, **places)
+            log.warning("the hub above at %s: %s [%s]", self.address, said, refusal.code, extra=fields)
 
     def _is_new(self, kind: str, what: str) -> bool:
         if (kind, what) in self._told or len(self._told) >= MAX_KINDS:
@@ -243,7 +247,9 @@ class Upstream:
         told_of = data if isinstance(data, dict) else {}
         what, code, reason = (str(told_of.get(key, ""))[:200] for key in ("denied_type", "code", "reason"))
         if self._is_new("denial", f"{what} {code}"):
-            log.warning("the hub above at %s denied %r of this hub: %r (%s)", self.address, what, reason, code)
+            fields = refusal_fields(code, str(self.address), denials.cure(code, what))
+            said = "the hub above at %s denied %r of this hub: %r (%s)"
+            log.warning(said, self.address, what, reason, code, extra=fields)
 
 
 def _guarded(call: Callable[..., None], *args: Any) -> None:

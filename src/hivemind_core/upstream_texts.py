@@ -53,8 +53,12 @@ def told(refusal: Refusal, detail: str, *, server: str, identity: str) -> str:
     """
     detail = "".join(letter if letter.isprintable() else "?" for letter in detail)
     heard = f" ({detail})" if detail and detail != refusal.wire_reason else ""
-    cure = CURES.get(refusal.code, refusal.cure).format(server=server, identity=identity)
-    return f"{refusal.sentence.rstrip('.')}{heard}. {cure}"
+    return f"{refusal.sentence.rstrip('.')}{heard}. {cure(refusal, server=server, identity=identity)}"
+
+
+def cure(refusal: Refusal, *, server: str, identity: str) -> str:
+    """Return what the operator of this hub does about it."""
+    return CURES.get(refusal.code, refusal.cure).format(server=server, identity=identity)
 
 
 def kicked_for(detail: str) -> str:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from hivemind_bus_client.reconnect import NO_STATUS, Backoff, Ended, Persistence, read_close
@@ -167,3 +169,17 @@ def test_a_hub_that_admits_and_ends_it_at_once_is_left_alone_longer_each_time():
         persistence.admitted()
         waits.append(persistence.after(Ended(admitted=True, opened=True, stood_s=0.1)))
     assert waits == [0.5, 1, 2, 4]
+
+
+def test_a_hub_that_says_when_is_not_tried_before():
+    persistence = even()
+    ended = Ended(admitted=True, close_code=1013, refusal=REFUSALS["too_many_messages"], stood_s=60)
+    for said in (7, 90):
+        hint = replace(ended, detail=f"too many messages, try again in {said} s")
+        assert said < persistence.after(hint) <= said + 1
+    assert persistence.after(replace(ended, detail="too many messages, try again later")) <= 1
+
+
+def test_what_is_no_refusal_for_a_while_has_no_say_in_it():
+    ended = Ended(admitted=True, close_code=1011, refusal=REFUSALS["internal_error"], detail="try again in 60 s")
+    assert even().after(ended) < 2

@@ -70,6 +70,8 @@ def test_commands_named_in_a_cure_exist(row):
         (1013, "busy, try again later", "busy"),
         (1013, "handshake timed out", "handshake_timeout"),
         (1013, "slow reader", "slow_reader"),
+        (1013, "too many messages, try again in 7 s", "too_many_messages"),
+        (1013, "too many requests at once", "too_many_requests"),
         (1013, "too many connections, try again later", "too_many_connections"),
         (1013, "too many failed attempts, try again later", "too_many_failures"),
         (4003, "BROADCAST is not allowed for this client", "not_permitted"),

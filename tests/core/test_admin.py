@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from hivemind_bus_client.refusals import REFUSALS
 from hivemind_core import readiness
 from hivemind_core.admin import AdminServer
 from hivemind_core.admin_config import AdminConfig
@@ -110,3 +111,33 @@ async def test_it_can_be_stopped_while_somebody_is_connected() -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         await asyncio.wait_for(server.stop(), 30)
         writer.close()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+async def test_no_web_page_is_served(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(token=TOKEN) as server:
+        headers = {"Origin": server.address, **bearer(TOKEN)["headers"]}
+        status, text, answered = await ask(server, path, headers=headers)
+        assert (status, "Access-Control-Allow-Origin" in answered) == (403, False)
+        assert text == f"{REFUSALS['origin_not_allowed']}\n"
+        assert "refused 127.0.0.1 at the admin address" in caplog.text
+        assert (await ask(server, path, **bearer(TOKEN)))[0] == 200
+
+
+async def test_without_a_token_a_name_that_leads_here_is_no_way_in() -> None:
+    async with serving() as server:
+        for host, status in (("evil.example", 403), (f"evil.example:{server.port}", 403), ("localhost", 200)):
+            assert (await ask(server, "/metrics", headers={"Host": host}))[0] == status
+        text = (await ask(server, "/metrics"))[1]
+        assert 'hivemind_admin_refused_total{why="origin_not_allowed"} 2\n' in text
+
+
+async def test_with_a_token_it_may_have_any_name(caplog: pytest.LogCaptureFixture) -> None:
+    """Prometheus in another container knows it by that of its container."""
+    async with serving(token=TOKEN) as server:
+        named = {"Host": "hivemind_listener:9567"}
+        assert (await ask(server, "/metrics", headers={**named, **bearer(TOKEN)["headers"]}))[0] == 200
+        assert (await ask(server, "/healthz", headers=named))[0] == 200
+        assert not caplog.records
+        assert (await ask(server, "/metrics", headers=named))[0] == 401
+        assert "[token]" in caplog.text

@@ -291,8 +291,8 @@ async def test_a_burst_of_refusals_is_logged_once(hive: MemoryHive, caplog: pyte
         hive.hub.turn_away(Wire(THERE), refusal)
     lines = [record.getMessage() for record in caplog.records]
     assert lines == [
-        f"refused {THERE}: {REFUSALS['invalid_key']}",
-        f"refused {THERE}: {REFUSALS['too_many_failures']}",
+        f"refused {THERE}: {REFUSALS['invalid_key']} [invalid_key]",
+        f"refused {THERE}: {REFUSALS['too_many_failures']} [too_many_failures]",
     ]
     assert len(hive.hub.rejections.recent()) == 2
     hive.clock.advance(BURST_S)

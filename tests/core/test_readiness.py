@@ -17,6 +17,8 @@ READY = [
 NOT_READY = [
     (readiness.database("the disk is gone", 0.4), "the disk is gone"),
     (readiness.database("", SILENT_S + 2), "has not answered for 12 s"),
+    (readiness.database("", 0.4, "it is read-only"), "it is read-only"),
+    (readiness.database("the disk is gone", 0.4, "it is read-only"), "the disk is gone"),
     (readiness.agent("ovos", available=False), "(ovos) cannot be reached"),
     (readiness.transports(serving=False, unbound=[]), "starting or stopping"),
     (readiness.transports(serving=True, unbound=["Port 1 is in use.", "Port 2 is, too."]), "Port 1 is in use. Port 2"),

@@ -46,8 +46,9 @@ def test_the_effective_configuration_is_printed_and_the_file_left_alone() -> Non
     assert (shown["binarize"], shown["min_password_bits"], shown["note"]) == (True, 40, "naïve")
     assert '\n  "binarize": true,' in text
     assert "naïve" in text
-    assert (shown["upstream"]["password"], shown["upstream"]["key"]) == ("********", "k")
-    assert json.loads(said("print-config", "--show-secrets"))["upstream"]["password"] == "s3cret"
+    assert (shown["upstream"]["password"], shown["upstream"]["key"]) == ("********", "********")
+    secrets = json.loads(said("print-config", "--show-secrets"))["upstream"]
+    assert (secrets["password"], secrets["key"]) == ("s3cret", "k")
     assert path.read_text() == before
 
 

@@ -25,6 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from helpers.link_hub import LinkHub, eventually
 from helpers.live_hub import HOST, LiveHub, closed, satellite, send
@@ -35,10 +36,13 @@ from hivemind_bus_client.legacy_crypto import password_envelope
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_bus_client.noise import generate_static_key
 from hivemind_bus_client.refusals import REFUSALS, HiveMindRefused, Refusal
+from hivemind_bus_client.return_hints import wait_in
 from hivemind_core.config import WebSocketConfig
 from hivemind_core.door import MAX_HANDSHAKES_OF_ONE
 from hivemind_core.hub_identity import HubIdentity
 from hivemind_core.limits import FREE_FAILURES
+from hivemind_core.limits_config import LimitsConfig, Rate
+from hivemind_core.origins import AllowedOrigins
 from hivemind_core.proxies import TrustedProxies
 
 KEY, PASSWORD = "an-access-key", "correct horse battery staple 42"
@@ -189,6 +193,26 @@ async def too_many_connections(stage: Stage) -> Told:
     return await stage.told_after(end)
 
 
+async def too_many_messages(stage: Stage) -> Told:
+    few = LimitsConfig(client=Rate(1, 0), address=Rate(), burst_s=20)
+    hub = await stage.hub(limits=few)
+    socket, link = await hub.session(KEY, PASSWORD)
+    for _ in range(25):
+        with contextlib.suppress(ConnectionClosed):
+            await send(socket, link, SPEECH)
+    code, reason = await closed(socket)
+    assert (code, 10 <= wait_in(reason) <= 12) == (1013, True)
+    told = await stage.told_by(hub.port)
+    assert 0 < wait_in(told.text) <= wait_in(reason)
+    return told
+
+
+async def too_many_requests(stage: Stage) -> Told:
+    """Over HTTP, to a client that our satellite is not: its session stays."""
+    row = REFUSALS["too_many_requests"]
+    return await stage.told_after((row.close_code, row.wire_reason))
+
+
 async def busy(stage: Stage) -> Told:
     hub = await stage.hub()
     unfinished = [await hub.raw(KEY) for _ in range(MAX_HANDSHAKES_OF_ONE)]
@@ -312,6 +336,15 @@ async def not_permitted(stage: Stage) -> Told:
 # --- what a satellite finds out by itself -------------------------------------------------------------------
 
 
+async def origin_not_allowed(stage: Stage) -> Told:
+    """A browser tells its page nothing of it but that there is no connection; who looks there finds the text."""
+    hub = await stage.hub(websocket=WebSocketConfig(HOST, 0, origins=AllowedOrigins(())))
+    with pytest.raises(InvalidStatus) as error:
+        await hub.raw(KEY, {"Origin": "https://pages.example.org"})
+    assert error.value.response.status_code == 403
+    return Told(REFUSALS["origin_not_allowed"], (error.value.response.body or b"").decode())
+
+
 async def unreachable(stage: Stage) -> Told:
     return await stage.told_by(free_port())
 
@@ -415,6 +448,8 @@ DRIVES = {
     "busy": Drive(busy),
     "too_many_failures": Drive(too_many_failures),
     "too_many_connections": Drive(too_many_connections),
+    "too_many_messages": Drive(too_many_messages),
+    "too_many_requests": Drive(too_many_requests, logged=False),
     "slow_reader": Drive(slow_reader),
     "invalid_frame": Drive(invalid_frame),
     "unencrypted_frame": Drive(unencrypted_frame, read_as="invalid_frame"),
@@ -423,6 +458,7 @@ DRIVES = {
     "not_permitted": Drive(not_permitted, logged=False),
     "client_removed": Drive(client_removed, read_as="invalid_key"),
     "shutting_down": Drive(shutting_down, logged=False),
+    "origin_not_allowed": Drive(origin_not_allowed),
     "no_greeting": Drive(no_greeting, logged=False),
     "tls_untrusted": Drive(tls_untrusted, logged=False),
     "clock_wrong": Drive(clock_wrong, logged=False),

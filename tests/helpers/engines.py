@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from .containers import tools
 from .pair import cannot_run
 from .processes import wait_until
-from .released import CALLER, cache_folder, locked
+from .released import CALLER, TRIES, cache_folder, locked
 
 BASE = "localhost/debian-base:bookworm"
 PACKAGES = "ca-certificates,python3-minimal,python3-venv,tzdata"
@@ -110,9 +112,12 @@ class Podman:
 
     def _bootstrap(self, archive: Path) -> None:
         root = self.folder / "rootfs"
-        shutil.rmtree(root, ignore_errors=True)
-        done = run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root], BUILD_TIMEOUT_S)
-        if done.returncode:
+        for _ in range(TRIES):
+            shutil.rmtree(root, ignore_errors=True)
+            done = run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root], BUILD_TIMEOUT_S)
+            if not done.returncode:
+                break
+        else:
             cannot_run(f"a base image cannot be made: {done.stdout[-1000:]}{done.stderr[-1000:]}")
         without = ("./dev/*", "./proc/*", "./sys/*", "./var/cache/apt/*", "./var/lib/apt/lists/*", "./usr/share/doc/*")
         partial = archive.with_suffix(".partial")
@@ -186,7 +191,7 @@ class Docker:
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir(parents=True)
                 done = subprocess.run(
-                    ["apt-get", "download", "--quiet", *DOCKER_PACKAGES],
+                    ["apt-get", "download", "--quiet", "--option", "Acquire::Retries=3", *DOCKER_PACKAGES],
                     cwd=folder,
                     capture_output=True,
                     text=True,
@@ -244,11 +249,11 @@ class Docker:
     def stop(self) -> None:
         if self._daemon is not None:
             self._daemon.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._daemon.wait(30)
-            except subprocess.TimeoutExpired:
-                self._daemon.kill()
-                self._daemon.wait()
+            with suppress(ProcessLookupError):
+                os.killpg(self._daemon.pid, signal.SIGKILL)  # and what it started
+            self._daemon.wait()
 
 
 def composer(kind: str) -> list[str | Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import sys
 from contextlib import closing
@@ -24,13 +25,24 @@ IN_JSON = {*LISTS, "allowed_types", "metadata"}
 class Installation(HubProcess):
     """One account with the files that a released hub made there on its first run."""
 
-    def __init__(self, children: Children, make: str, module: str) -> None:
+    def __init__(self, children: Children, make: str, module: str, *, model: Installation | None = None) -> None:
+        """Let a released hub make its files, or begin with those of a model as if they had been made here."""
         self.bus = children.spawn("bus", [sys.executable, bus_stub.__file__])
         super().__init__(children, programs(make) / "hivemind-core", self.bus.expect("ready")["port"])
         self.module = module
         self.server_json.unlink()
-        self.command("list-clients")
+        if model is None:
+            self.command("list-clients")
+            for file in self.data.glob("*"):
+                file.unlink()
+        else:
+            self._take_over(model.home.path)
         self._settle()
+
+    def _take_over(self, model: Path) -> None:
+        shutil.copytree(model, self.home.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("logs", "tmp"))
+        for file in self.home.config.rglob("*.json"):
+            file.write_text(file.read_text("utf-8").replace(str(model), str(self.home.path)), "utf-8")
 
     def _settle(self) -> None:
         """Change in the file that the hub has made what an owner would: ports, and which database.
@@ -43,8 +55,6 @@ class Installation(HubProcess):
         document["agent_protocol"]["hivemind-ovos-agent-plugin"]["port"] = self.bus_port
         document["presence"] = {"enabled": False}
         self.server_json.write_text(json.dumps(document, indent=4), "utf-8")
-        for file in self.data.glob("*"):
-            file.unlink()
         self.use(self.module)
 
     def use(self, module: str) -> None:

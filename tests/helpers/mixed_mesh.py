@@ -96,6 +96,10 @@ class Satellite:
         wait_until(lambda: len(self.got("sent")) + len(self.got("not_sent")) >= self.told, WAIT_S, self.name)
         assert self.got("not_sent") == []
 
+    def pinged(self) -> int:
+        """How many PINGs came to it."""
+        return len(self.got("envelope", type="propagate", inner="ping"))
+
     def utters(self, kind: str, words: str, **more: Any) -> None:
         """Let it send an utterance in an envelope."""
         self.tells(kind, UTTERANCE, {"utterances": [words], "lang": "en-us"}, **more)
@@ -146,6 +150,9 @@ class MixedMesh:
         """Let every satellite ask who is there: so all of ours know everybody's key."""
         for one in self.all:
             one.does("ping", flood_id=f"survey of {one.name}")
+        self.done()
+        for one in self.all:
+            wait_until(lambda one=one: one.seat.make != OURS or one.pinged() >= len(self.all) - 1, WAIT_S, one.name)
         self.quiet()
 
     def _hub(self, level: str, make: str, site: str, seats: Mapping[str, Seat], above: Node | None) -> Node:
@@ -204,7 +211,7 @@ class MixedMesh:
 
     def ping(self, make: str, level: str, timeout_s: float = 5) -> Child:
         """Start `hivemind-client ping --json` of a make at a hub."""
-        name = f"ping-{make}-{level}"
+        name = f"ping-{make}-{level}-{timeout_s:g}"
         self.add(self.hubs[level], name)
         link = ["--host", f"ws://{HOST}", "--port", str(self.hubs[level].hub.port)]
         own = ["--key", key_of(name), "--password", PASSWORD, "--siteid", SURVEYOR]

@@ -26,7 +26,7 @@ STABLE, NEWEST = "stable", "alpha"
 FOLDER = Path(__file__).parents[1] / "ovos"
 SKILLS = FOLDER / "skills"
 """Our own skill, as an installed distribution is laid out."""
-START_S = 120
+START_S = 300
 """Training takes half a minute on an idle machine."""
 TRAINED = "intent_cache"
 LANG, OTHER_LANG = "en-us", "de-de"

@@ -18,8 +18,8 @@ PLAYING, PLAYED = "recognizer_loop:audio_output_start", "recognizer_loop:audio_o
 PLAYBACK_S = 0.15
 ANSWER_S = 12
 """Less than the 15 seconds after which a skill no longer waits for its words to be spoken."""
-LOST_S, QUIET_S = 4, 1.0
-"""After which an answer is taken for lost, and none for still under way."""
+LOST_S, QUIET_S, LATE_S = 4, 1.0, 3.0
+"""After which an answer is taken for lost, and none for still under way: the latter where one was taken for lost."""
 PASSWORD = "orbital-walnut-cipher-93-lantern"
 
 
@@ -90,22 +90,26 @@ class Voice:
 
     def until_answered(self, text: str, timeout_s: float = 60) -> list[str]:
         """Ask, again and again until there is an answer; return it when no answer to an earlier one is to come."""
+        before, asked = len(self.events("handled")), 0
 
         def answer() -> list[str]:
+            nonlocal asked
+            asked += 1
             try:
                 return self.ask(text, timeout_s=LOST_S)
             except ChildError:
                 return []
 
         found = list(wait_until(answer, timeout_s, f"an answer to {text!r}\n{self.child.tail()}"))
-        self.settle()
+        if len(self.events("handled")) < before + asked:
+            self.settle(LATE_S)
         return found
 
-    def settle(self) -> None:
+    def settle(self, quiet_s: float = QUIET_S) -> None:
         """Wait until nothing more comes."""
         count = -1
         while count != (count := len(self.events())):
-            time.sleep(QUIET_S)
+            time.sleep(quiet_s)
 
 
 class Scene:
@@ -118,6 +122,7 @@ class Scene:
         self.hub = HubProcess(children, OUR_PROGRAMS / "hivemind-core", self.ovos.port)
         bus = {"host": HOST, "port": self.ovos.port}
         self.hub.configure({"agent_protocol": {"module": place.agent, "hivemind-ovos-agent-plugin": bus}})
+        self._begun: dict[str, Child] = {}
         self._voices: dict[tuple[str, str], Voice] = {}
         if place.embedded:
             self.hub.start()
@@ -130,8 +135,15 @@ class Scene:
         """The satellite of a make in a room, made and connected once."""
         key = (make, room)
         if key not in self._voices:
-            self._voices[key] = self._connect(make, self.client_name(make, room))
+            self._voices[key] = self._connected(make, room)
         return self._voices[key]
+
+    def begin(self, *makes: str, room: str = "kitchen") -> None:
+        """Let satellites connect that take their time, while others are busy."""
+        for make in makes:
+            name = self.client_name(make, room)
+            if name not in self._begun:
+                self._begun[name] = self._connect(make, name)
 
     @staticmethod
     def client_name(make: str, room: str) -> str:
@@ -148,7 +160,15 @@ class Scene:
         rows = json.loads(self.hub.command("list-clients", "--json"))
         return str(next(row["client_id"] for row in rows if row["name"] == name))
 
-    def _connect(self, make: str, name: str) -> Voice:
+    def _connected(self, make: str, room: str) -> Voice:
+        self.begin(make, room=room)
+        child = self._begun[self.client_name(make, room)]
+        child.expect("connected", SLOW_S)
+        voice = Voice(child, plays=make != OURS)
+        voice.until_answered("what time is it")  # the oldest say that they are connected before they are
+        return voice
+
+    def _connect(self, make: str, name: str) -> Child:
         self.add_client(name)
         ours = make == OURS
         options = {
@@ -159,11 +179,7 @@ class Scene:
             "more": json.dumps({"acknowledge_playback": True} if ours else {}),
         }
         argv = [programs(make) / "python", DRIVERS / "satellite.py", *(f"--{k}={v}" for k, v in options.items())]
-        child = self.children.spawn(name, argv)
-        child.expect("connected", SLOW_S)
-        voice = Voice(child, plays=not ours)
-        voice.until_answered("what time is it")  # the oldest say that they are connected before they are
-        return voice
+        return self.children.spawn(name, argv)
 
     # What passed on the bus
 

@@ -144,7 +144,7 @@ def sent(satellite: Child, text: str) -> bool:
     return outcomes()[-1] == "sent"
 
 
-def talk(satellite: Child, text: str = "hello world", timeout_s: float = 20) -> None:
+def talk(satellite: Child, text: str = "hello world", timeout_s: float = SLOW_S) -> None:
     """Say something, again until there is a session to say it in, and hear the answer."""
     wait_until(lambda: sent(satellite, text), timeout_s, f"sending\n{satellite.tail()}")
     satellite.expect("speak", timeout_s, utterance=f"you said: {text}")

@@ -8,6 +8,8 @@ HOURS = ["twelve", "one", "two", "three", "four", "five", "six", "seven", "eight
 ROUND = {"twelve": ["twelve", "noon", "midnight"]}
 WHEN = [timedelta(minutes=-2), timedelta(), timedelta(minutes=15)]
 """The hour may just have ended, and a quarter before the next one is "quarter to" that."""
+GERMAN = "uhr|viertel|halb|mittag|mitternacht"
+"""What one of is in every time of day in German: at noon and at midnight there is no "Uhr"."""
 
 
 def hour_names(now: datetime) -> set[str]:

@@ -20,6 +20,7 @@ BIN = Path(sys.executable).parent
 PASSWORD = "correct horse battery staple 42"
 OWNER = 1000
 UP_S = 240
+SATELLITE_S = 180
 
 
 @dataclass
@@ -114,7 +115,7 @@ class Stack:
             [*self.network.prefix, *(str(part) for part in argv)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=SATELLITE_S,
             env=self.home.environ(),
             check=False,
         )

@@ -14,6 +14,7 @@ from typing import Any
 from hivemind_bus_client import HiveMessageBusClient
 from hivemind_bus_client.identity import NodeIdentity
 
+from .default_port import DEFAULT_PORT
 from .hub_process import HOST, HubProcess
 from .processes import Child, Children, Home, free_port, json_lines, wait_until
 
@@ -21,7 +22,6 @@ BIN = Path(sys.executable).parent
 LEVEL_BUS = Path(__file__).with_name("level_bus.py")
 ANY_BUS = Path(__file__).with_name("bus_stub.py")
 PASSWORD = "orbital-walnut-cipher-93-lantern"
-DEFAULT_PORT = 5678
 WAIT_S = 60.0
 UTTERANCE = "recognizer_loop:utterance"
 SATELLITES = {"kitchen": "kitchen", "hall": "hall", "cellar": "cellar", "guest": "garden", "admin": "study"}

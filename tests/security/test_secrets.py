@@ -10,35 +10,54 @@ import json
 import sqlite3
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from helpers.hub_process import HOST, HubProcess
 from helpers.pair import DRIVERS, OUR_PROGRAMS
-from helpers.processes import Child, Children, free_port
+from helpers.processes import Child, Children, Home, free_port
 from helpers.target import Target
 from hivemind_bus_client.identity import NodeIdentity
 
 KEY, PASSWORD = "c9f1a7e25bd04c1e8f7a", "umbrella-quartz-violin-88-harbor"
 OTHER_PASSWORD, CRYPTO_KEY = "thunder-pillow-cactus-31-comet", "5e0c9b7d2f4a6183"
 MASTER_KEY, MASTER_PASSWORD = "77aa0e1c5d3b49f2ab60", "ladder-monsoon-pepper-64-drum"
+TOKEN = "lantern-of-the-admin-address-52"
 LISTINGS = (
     ("list-clients",),
     ("list-clients", "--json"),
-    ("show-client", "1"),
+    ("export-clients",),
+    ("roles",),
     ("print-config",),
-    ("list-msg", "1"),
-    ("list-policies",),
+    ("audit",),
+    ("audit", "--json"),
+    ("doctor",),
+    ("doctor", "--json"),
+    ("cluster", "status"),
     ("policy", "list"),
-    ("client-metadata", "1"),
-    ("--help",),
-    ("list-clients", "--no-such-option"),
+    ("policy", "test", "1", "never.allowed"),
+    ("rename-client", "1", "--name", "kitchen"),
+    ("set-metadata", "1", "--key", "place", "--value", "kitchen"),
+    ("make-admin", "2"),
+    ("delete-client", "3"),
     ("delete-client", "999"),
+    ("list-clients", "--no-such-option"),
+    ("--help",),
 )
+"""What is said of clients and settings, and what is said of changing them."""
+AT_THE_SATELLITE = (
+    ("doctor", "--no-probe"),
+    ("doctor", "--json", "--probe", "what time is it"),
+    ("--debug", "test-identity"),
+)
+ADMIN_PATHS = ("/healthz", "/readyz", "/metrics")
 
 
 LOUD = """
@@ -50,22 +69,42 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """Runs a program with everything that any library logs."""
 
 
+TOKENS = (TOKEN, "", "another-token-altogether")
+DEVICES = ("device", "stranger")
+
+
+def ask(port: int, path: str, token: str) -> str:
+    """What the admin address answers, with its headers."""
+    request = urllib.request.Request(f"http://{HOST}:{port}{path}", headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return f"{answer.headers}{answer.read().decode()}"
+    except urllib.error.HTTPError as error:
+        return f"{error.headers}{error.read().decode()}"
+
+
 class Run:
     """The hub, a satellite that talked, one with a wrong password, and every listing."""
 
     def __init__(self, children: Children) -> None:
         self.children = children
-        self.target = Target(children, config={"log_level": "DEBUG", **_upstream()})
+        self.admin_port = free_port()
+        admin = {"port": self.admin_port, "token": TOKEN}
+        self.target = Target(children, config={"log_level": "DEBUG", "admin": admin, **_upstream()})
         self.cmdlines: dict[str, str] = {}
         self._add()
         self.device = self._device("device", PASSWORD)
         self.satellites = [self._satellite("device"), self._satellite(self._device("stranger", OTHER_PASSWORD))]
         self._look_at_arguments()
         self._talk()
+        self.answers = {
+            f"{path} {token!r}": ask(self.admin_port, path, token) for path in ADMIN_PATHS for token in TOKENS
+        }
+        self.at_the_satellite = [
+            self._at_the_satellite(name, *command) for name in DEVICES for command in AT_THE_SATELLITE
+        ]
         self.hub.stop()
         self.listings = [self._listing(*command) for command in LISTINGS]
-        for child in self.listings:
-            child.wait_exit()
 
     @property
     def hub(self) -> HubProcess:
@@ -106,10 +145,17 @@ class Run:
             satellite.wait_exit()
 
     def _listing(self, *command: str) -> Child:
-        child = self.children.spawn(
-            f"list-{command[0].strip('-')}", [OUR_PROGRAMS / "hivemind-core", *command], self.hub.home
-        )
+        program = OUR_PROGRAMS / "hivemind-core"
+        return self._run(f"list-{command[0].strip('-')}", [program, *command], self.hub.home)
+
+    def _at_the_satellite(self, name: str, *command: str) -> Child:
+        home = self.children.home(name)
+        return self._run(f"{name}-says", [OUR_PROGRAMS / "hivemind-client", *command], home)
+
+    def _run(self, name: str, argv: list[Any], home: Home) -> Child:
+        child = self.children.spawn(name, argv, home)
         child.close_stdin()
+        child.wait_exit()
         return child
 
     def secrets(self) -> dict[str, str]:
@@ -121,6 +167,7 @@ class Run:
             "pre-shared key": CRYPTO_KEY,
             "access key at the hub above": MASTER_KEY,
             "password at the hub above": MASTER_PASSWORD,
+            "token of the admin address": TOKEN,
         }
         with closing(sqlite3.connect(self.hub.database)) as database:
             [(metadata,)] = database.execute("SELECT metadata FROM clients WHERE client_id = 1")
@@ -138,7 +185,8 @@ class Run:
         printed = {f"output of {number} {child.name}": child.output() for number, child in enumerate(self.children.all)}
         said = {f"arguments of {name}": line for name, line in self.cmdlines.items()}
         bus = {"agent bus": "\n".join(json.dumps(frame) for frame in self.target.peer.heard)}
-        return {**printed, **said, **bus}
+        answered = {f"answer of {what}": text for what, text in self.answers.items()}
+        return {**printed, **said, **bus, **answered}
 
 
 def _upstream() -> dict[str, object]:
@@ -149,7 +197,7 @@ def _upstream() -> dict[str, object]:
 
 def is_name(what: str, where: str) -> bool:
     """Whether it is an access key in what the owner of the hub lists: commands and files name clients by it."""
-    return what.startswith("access key") and ("list-list-clients" in where or "list-print-config" in where)
+    return what == "access key" and ("list-list-clients" in where or "list-export-clients" in where)
 
 
 def forms(secret: str) -> set[str]:
@@ -188,7 +236,16 @@ def test_what_was_looked_through_is_not_empty(run: Run) -> None:
     assert any('"log_level": "DEBUG"' in child.output() for child in run.listings)
     assert "what time is it" in texts["agent bus"]
     assert any("hivemind-core" in line for line in run.cmdlines.values())
-    assert sum("client-2" in child.output() for child in run.listings) >= 1
+    listed = {" ".join(command): child.output() for command, child in zip(LISTINGS, run.listings, strict=True)}
+    assert "client-2" in listed["list-clients"]
+    assert "client-2" in listed["export-clients"]
+    assert "rename-client" in listed["audit"] or '"action"' in listed["audit --json"]
+    assert " failure" in listed["doctor"]
+    assert "hivemind_handshakes_total" in run.answers[f"/metrics {TOKEN!r}"]
+    assert '"parts"' in run.answers[f"/readyz {TOKEN!r}"]
+    at_the_satellite = "".join(child.output() for child in run.at_the_satellite)
+    assert "The hub accepts this device" in at_the_satellite
+    assert "The password does not match" in at_the_satellite
     assert leaks(run.secrets(), {**texts, "a log": f"psk={PASSWORD}"}) == ["password in a log"]
 
 
@@ -204,12 +261,13 @@ identity = NodeIdentity(Path({str(tmp_path)!r}) / "_identity.json")
 identity.password, identity.access_key = {PASSWORD!r}, {KEY!r}
 client = Client(1, {KEY!r}, "kitchen", password={PASSWORD!r}, metadata={{"noise_psk": {CRYPTO_KEY!r}}})
 above = {{"enabled": True, "host": "h", "key": {MASTER_KEY!r}, "password": {MASTER_PASSWORD!r}}}
-config = load_config(overrides={{"upstream": above}})
+admin = {{"port": 1, "token": {TOKEN!r}}}
+config = load_config(overrides={{"upstream": above, "admin": admin}})
 satellite = HiveMessageBusClient({KEY!r}, {PASSWORD!r}, crypto_key={CRYPTO_KEY!r}, host="h", port=1, identity=identity)
-for each in (identity, client, config, config.upstream, satellite):
+for each in (identity, client, config, config.upstream, config.admin, satellite):
     print(repr(each), str(each))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    secrets = {name: value for name, value in globals().items() if name.endswith(("KEY", "PASSWORD"))}
+    secrets = {name: value for name, value in globals().items() if name.endswith(("KEY", "PASSWORD", "TOKEN"))}
     assert "kitchen" in done.stdout
     assert leaks(secrets, {"repr": done.stdout + done.stderr}) == []

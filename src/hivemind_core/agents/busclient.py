@@ -19,6 +19,7 @@ from hivemind_bus_client.tasks import end_tasks
 
 from ..bus_frames import MAX_FRAME_BYTES, decode, message_of
 from ..config import ConfigError
+from ..fairness import LONG_S
 from .queues import Outbox, QueueLimits, hand_over
 
 if TYPE_CHECKING:
@@ -183,12 +184,13 @@ class BusConnection:
         self._report_down("it does not answer" if ws.exception() else f"closed with code {ws.close_code}")
 
     async def _read(self, ws: Socket, deliver: Deliver) -> None:
-        turn = 0
+        turn, time = 0, asyncio.get_running_loop().time
         async for frame in ws:
+            began = time()
             if frame.type is aiohttp.WSMsgType.TEXT or frame.type is aiohttp.WSMsgType.BINARY:
                 _take(frame.data, deliver)
             turn += 1
-            if turn % FRAMES_PER_TURN == 0:
+            if turn % FRAMES_PER_TURN == 0 or time() - began >= LONG_S:
                 await asyncio.sleep(0)
 
     def _up(self) -> None:

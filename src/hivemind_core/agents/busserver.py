@@ -18,6 +18,7 @@ from hivemind_bus_client.message import Message
 from hivemind_bus_client.refusals import GOING_AWAY, TRY_AGAIN_LATER
 
 from ..bus_frames import MAX_FRAME_BYTES, decode, encode, harm_in, message_of
+from ..fairness import LONG_S
 from .busclient import FLUSH_S, FRAMES_PER_TURN, BusAddress, BusTuning
 from .queues import Outbox
 
@@ -137,12 +138,13 @@ class BusServer:
         return ws
 
     async def _read(self, ws: web.WebSocketResponse, client: _Client) -> None:
-        turn = 0
+        turn, time = 0, asyncio.get_running_loop().time
         async for frame in ws:
+            began = time()
             if client.goodbye is None and frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 self._take(frame.data, client)
             turn += 1
-            if turn % FRAMES_PER_TURN == 0:
+            if turn % FRAMES_PER_TURN == 0 or time() - began >= LONG_S:
                 await asyncio.sleep(0)
 
     def _take(self, data: str | bytes, client: _Client) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config_values import Values, is_whole
+from ..paths import is_path
 from . import BinaryHandler, Declined
 from .callbacks import MAX_NAME_BYTES
 
@@ -51,7 +52,7 @@ class FileSettings:
             return int(values.get((*block, key), f"a whole number up to {most}", partial(is_whole, most=most), default))
 
         return cls(
-            Path(values.text(*block, "folder", expected="the folder for files of satellites")).expanduser(),
+            Path(values.get((*block, "folder"), "the folder for files of satellites", is_path)).expanduser(),
             limit("max_file_bytes", MOST_BYTES, cls.max_file_bytes),
             limit("max_files", MOST_FILES, cls.max_files),
             limit("max_total_bytes", MOST_BYTES, cls.max_total_bytes),

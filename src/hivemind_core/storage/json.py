@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from hivemind_bus_client.identity_file import make_private, write_private
 
 from ..clients import REVOKED, Client, numbered, tombstone
-from . import Change, DuplicateKey, StorageError
+from . import Change, DuplicateKey, StorageError, cures
 from .checks import check_columns, check_same
 from .json_file import BrokenFile, JSONFile
 from .records import SCHEMA_VERSION, Record, client_of, put, record_of, upgraded
@@ -39,17 +39,27 @@ class JSONStore:
         self.path = path
         self._file = JSONFile(path)
         self._closed = False
-        with _errors("open", path):
-            version = _schema_version(path)
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+        make_private(path)
+
+    def _open(self) -> None:
+        with _errors("open", self.path):
+            version = _schema_version(self.path)
             with self._file.locked():
-                if not path.exists():
+                if not self.path.exists():
                     self._file.create()
             self._file.read()
         if version < SCHEMA_VERSION:
             self._change("upgrade", _upgrade)
-            with _errors("upgrade", path):
-                write_private(_sentinel(path), str(SCHEMA_VERSION))
-        make_private(path)
+            with _errors("upgrade", self.path):
+                write_private(_sentinel(self.path), str(SCHEMA_VERSION))
+
+    def wait_less(self, patience_s: float) -> None:
+        self._file.patience_s = patience_s
 
     # reading
 
@@ -166,11 +176,9 @@ def _errors(doing: str, path: Path) -> Iterator[None]:
     try:
         yield
     except BrokenFile as error:
-        raise StorageError(
-            f"Could not {doing} the client database {path}: {error}. It was left as it is; mend it, or put back a copy."
-        ) from None
+        raise StorageError(f"Could not {doing} the client database {path}: {error}. {cures.DAMAGED}") from None
     except (OSError, UnicodeError) as error:
-        raise StorageError(f"Could not {doing} the client database {path}: {error}.") from error
+        raise StorageError(f"Could not {doing} the client database {path}: {cures.told(error, path)}") from error
 
 
 def _sentinel(path: Path) -> Path:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hivemind_bus_client.codec import whole_characters
 from hivemind_bus_client.identity_file import write_private
 
 try:
@@ -32,6 +33,8 @@ class JSONFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.patience_s = LOCK_TIMEOUT_S
+        """How long it waits for others to change it."""
         self._held = -1  # the file last seen stays open: else the system may give its number to the next one
         self._seen: Identity = ()
         self._read_as: Identity = ()
@@ -44,7 +47,7 @@ class JSONFile:
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
         descriptor = os.open(f"{target}.lock", os.O_CREAT | os.O_RDWR, FILE_MODE)
         try:
-            _lock(descriptor)
+            _lock(descriptor, self.patience_s)
             yield
         finally:
             os.close(descriptor)
@@ -102,16 +105,16 @@ class JSONFile:
         self._held = descriptor
 
 
-def _lock(descriptor: int) -> None:
+def _lock(descriptor: int, patience_s: float) -> None:
     if fcntl is None:
         return
-    end = time.monotonic() + LOCK_TIMEOUT_S
+    end = time.monotonic() + patience_s
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > end:
-                raise TimeoutError(f"another process has kept it locked for {LOCK_TIMEOUT_S:g} s") from None
+                raise TimeoutError(f"another process has kept it locked for {patience_s:g} s") from None
             time.sleep(LOCK_POLL_S)
         else:
             return
@@ -124,8 +127,10 @@ def _identity(found: os.stat_result) -> Identity:
 
 def _parsed(data: bytes) -> dict[str, Any]:
     try:
-        lines = data.decode("utf-8-sig").split("\n")
+        text = data.decode("utf-8-sig")
+        lines = text.split("\n")
         document = json.loads("\n".join("" if line.lstrip().startswith(("//", "#")) else line for line in lines))
+        whole_characters(text, document)
     except json.JSONDecodeError as error:
         raise BrokenFile(f"line {error.lineno} is not valid JSON ({error.msg})") from None
     except (ValueError, RecursionError) as error:

@@ -249,6 +249,9 @@ class RedisStore:
         record = self._write_one(client_id, lambda record: buried(client_id))
         return record is not None
 
+    def wait_less(self, patience_s: float) -> None:
+        """Redis keeps nobody waiting."""
+
     def close(self) -> None:
         self._redis.close()
 

@@ -14,7 +14,7 @@ from typing import Any
 from hivemind_bus_client.identity_file import make_private
 
 from ..clients import CLIENT_FIELDS, REVOKED, Client, client_from_record, numbered, tombstone
-from . import Change, DuplicateKey, StorageError
+from . import Change, DuplicateKey, StorageError, cures
 from .checks import check_columns, check_same
 
 SCHEMA_VERSION = 2
@@ -40,6 +40,7 @@ class SQLiteStore:
         """
         self.path = path
         self._origin = copy_of
+        self._patience_s = BUSY_TIMEOUT_S
         self._openings = 0
         with self._errors("open"):
             if path is not None:
@@ -47,8 +48,10 @@ class SQLiteStore:
             self._open()
 
     def _open(self) -> None:
+        if self.path is not None and _lost_its_head(self.path):
+            raise StorageError(f"The client database {self.path} is empty, but not the log beside it. {cures.DAMAGED}")
         self._db = sqlite3.connect(
-            self.path or ":memory:", timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            self.path or ":memory:", timeout=self._patience_s, isolation_level=None, check_same_thread=False
         )
         try:
             if self._origin is not None:
@@ -67,12 +70,18 @@ class SQLiteStore:
             self._file = NO_FILE
             self._open()
 
+    def wait_less(self, patience_s: float) -> None:
+        with self._errors("open"):
+            self._patience_s = patience_s
+            self._db.execute(f"PRAGMA busy_timeout = {round(patience_s * 1000)}")
+
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError, UnicodeError, OverflowError) as error:
-            raise StorageError(f"Could not {doing} the client database {self._told}: {error}.") from error
+            why = cures.told(error, self._told)
+            raise StorageError(f"Could not {doing} the client database {self._told}: {why}") from error
 
     @property
     def _told(self) -> Path | None:
@@ -140,7 +149,15 @@ class SQLiteStore:
 
     def load(self) -> list[Client]:
         with self._errors("read"):
+            self._check()
             return [_client(row) for row in self._db.execute("SELECT * FROM clients ORDER BY client_id")]
+
+    def _check(self) -> None:
+        """Look for damage: of a file that was cut off SQLite gives what is left, and those missing would be taken for
+        removed."""
+        found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise StorageError(f"The client database {self._told} is malformed: {found}. {cures.DAMAGED}")
 
     def version(self) -> int:
         with self._errors("read"):
@@ -242,6 +259,11 @@ def _make_file(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE))
+
+
+def _lost_its_head(path: Path) -> bool:
+    """Tell whether the file was emptied by something else than SQLite, which would now throw its log away, too."""
+    return Path(f"{path}-wal").exists() and path.stat().st_size == 0  # a log is made after the first page
 
 
 def _identity(path: Path | None) -> tuple[int, int] | None:

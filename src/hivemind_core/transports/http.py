@@ -27,9 +27,11 @@ from .http_requests import (
     MAX_REQUESTS,
     SEND,
     SENDING_FAILED,
+    TOO_MANY,
     Asked,
     Reply,
     Told,
+    ended_by_it,
     fetched,
     lacks_part,
     not_connected,
@@ -42,6 +44,7 @@ from .http_requests import (
 from .http_sessions import BINARY, TEXT, Bounds, Ending, HTTPSessions
 from .intake import Intake, IntakeServer
 from .listening import Listening
+from .origin_gate import OriginGate
 from .requests import client_address, health, token_of
 
 log = logging.getLogger(__name__)
@@ -97,7 +100,8 @@ class HTTPTransport:
         self._clock = hub.clocks.monotonic
         self._sessions: HTTPSessions[HTTPConnection] = HTTPSessions()
         self._passing = Passing(elsewhere, self._clock) if elsewhere is not None else None
-        self._answers = Answers(self._passing, secure=config.tls is not None)
+        self._gate = OriginGate(config.origins, hub.refusals)
+        self._answers = Answers(self._passing, self._gate, secure=config.tls is not None)
         self._server: IntakeServer | None = None
         self._listening = Listening(config, "Choose another `port` of `hivemind-http-plugin` in server.json.")
         self._sweeper: asyncio.Task[None] | None = None
@@ -174,9 +178,12 @@ class HTTPTransport:
         assert isinstance(intake, Intake)
         intake.asked()
         endpoint = self._endpoints.get(request.path)
-        if endpoint is None or request.method != endpoint.method:
-            return self._besides(request, endpoint)
         remote = client_address(request, self._config.proxies)
+        is_served = endpoint is not None and request.method == endpoint.method
+        besides = self._gate.turned_away(request, remote) or (None if is_served else self._besides(request, endpoint))
+        if besides is not None:
+            besides.force_close()
+            return besides
         asked = Asked(request.path, remote, request.cookies.get(COOKIE, ""), wait_of(request))
         reply = await self._served(asked, self._take(asked, request, intake))
         if asked.is_open:
@@ -185,19 +192,18 @@ class HTTPTransport:
 
     def _besides(self, request: web.BaseRequest, endpoint: Endpoint | None) -> web.Response:
         if request.path == "/_healthz":
-            response = health(request)
-        elif endpoint is None:
-            response = page(404, "Not Found")
-        else:
-            response = page(405, "Method Not Allowed", {"Allow": endpoint.method})
-        response.force_close()
-        return response
+            return health(request)
+        if endpoint is None:
+            return page(404, "Not Found")
+        return self._gate.preflight(request) or page(405, "Method Not Allowed", {"Allow": endpoint.method})
 
     async def _served(self, asked: Asked, serving: Awaitable[Reply]) -> Reply:
         """Return the answer to a request, also where serving it fails."""
         try:
             return await serving
         except Told as told:
+            if told.reply.status == TOO_MANY and "code" not in told.reply.body:
+                self._hub.refusals.stranger(asked.remote, refused("too_many_requests"))
             return told.reply
         except Exception:  # top of a request
             log.exception("a request over HTTP failed")
@@ -270,8 +276,7 @@ class HTTPTransport:
         if lacks_part(asked.token):
             return Told(200, "Missing authorization")
         why = refused("invalid_authorization")
-        if asked.path == CONNECT:
-            self._hub.turn_away(_Stranger(asked.remote), why)
+        self._hub.turn_away(_Stranger(asked.remote), why)
         return Told(500, self._endpoints[asked.path].failure, Ending(why.close_code, why.reason))
 
     # what there is to ask for
@@ -304,6 +309,7 @@ class HTTPTransport:
         who, passing = (asked.key, asked.remote), self._passing
         session = HTTPConnection(who, self._bounds, self._clock, self._ended, passing.hub if passing else "")
         session.since_ms = passing.newest(*who) if passing else 0
+        session.refusals = self._hub.refusals
         return session
 
     def _begins_anew(self, asked: Asked, known: HTTPConnection) -> bool:
@@ -360,7 +366,7 @@ class HTTPTransport:
             began = time()
             self._hub.receive(peer, frame)
             if session.ended is not None:
-                raise Told(500, SENDING_FAILED, session.ended)
+                raise ended_by_it(session.ended)
             if session.is_open and not session.was_open:
                 session.was_open = True
                 self._end_left_behind(session)

@@ -10,6 +10,7 @@ from aiohttp import web
 from .http_elsewhere import Passing
 from .http_requests import CONNECTED, COOKIE, Asked, Reply, json_response
 from .intake import Intake
+from .origin_gate import OriginGate
 from .requests import no_delay
 
 REPLICA_COOKIE = "hivemind_http_replica"
@@ -20,8 +21,9 @@ ANSWER_WITHIN_S = 30.0
 class Answers:
     """Writes answers."""
 
-    def __init__(self, passing: Passing | None, *, secure: bool) -> None:
-        """`passing` is there in a cluster; `secure` keeps cookies to HTTPS."""
+    def __init__(self, passing: Passing | None, gate: OriginGate, *, secure: bool) -> None:
+        """`passing` is there in a cluster; `gate` knows which pages may read; `secure` keeps cookies to HTTPS."""
+        self._gate = gate
         self._passing = passing
         self._secure = secure
         self._replica = passing.hub if passing is not None else uuid4().hex
@@ -30,6 +32,7 @@ class Answers:
         """Write an answer; what it was to deliver is kept where that does not succeed."""
         response = json_response(reply)
         self._label(response, reply)
+        self._gate.label(request, response)
         stays = _stays(asked, reply, intake)
         if not stays:
             response.force_close()

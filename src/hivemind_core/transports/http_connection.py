@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Any
 
-from hivemind_bus_client.refusals import INTERNAL_ERROR, REFUSALS
+from hivemind_bus_client.link import Refused
 
+from ..admission import refused
 from ..fairness import LoopShare
 from ..peers import Peer
+from ..refusal_log import RefusalLog
 from .http_sessions import Bounds, HTTPSession
 from .intake import Intake
-
-log = logging.getLogger(__name__)
 
 MAX_KEPT, MAX_KEPT_UNPROVEN = 8, 2
 """TCP connections of one session that are kept for its next requests; the second is before it has proven itself."""
@@ -71,6 +70,8 @@ class HTTPConnection(HTTPSession):
         """`who` is the access key and the address; `end` is called for the end, by whichever side."""
         super().__init__(*who, bounds, clock(), hub)
         self.peer: Peer | None = None
+        self.refusals: RefusalLog | None = None
+        """Told why it ends where that is for want of room."""
         self.max_frame_bytes = 0
         self.turn = asyncio.Lock()
         """Held by the request whose frame is being read."""
@@ -88,10 +89,7 @@ class HTTPConnection(HTTPSession):
         if self.ended is not None:
             return
         if not self.put(frames, self._clock()):
-            row = REFUSALS["slow_reader"]
-            log.warning("closing %s: %s", self.remote, row)
-            self.drop()
-            self.close(row.close_code, row.wire_reason)
+            self._end_for(refused("slow_reader"))
         self._wake()
 
     def close(self, code: int, reason: str) -> None:
@@ -157,9 +155,13 @@ class HTTPConnection(HTTPSession):
         """End, since messages may have been lost; its client has to begin anew."""
         if self.ended is not None:
             return
-        log.warning("closing %s: nobody knows what it has received by way of another hub", self.remote)
+        self._end_for(Refused("internal_error", "messages may have been lost between hubs"))
+
+    def _end_for(self, refusal: Refused) -> None:
+        if self.peer is not None and self.refusals is not None:
+            self.refusals.satellite(self.peer, refusal)
         self.drop()
-        self.close(INTERNAL_ERROR, "messages may have been lost between hubs")
+        self.close(refusal.close_code, refusal.reason)
 
 
 def _set(woken: asyncio.Future[Any], value: bool | None = True) -> None:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from hivemind_bus_client.link import Refused
 from hivemind_bus_client.refusals import REFUSALS
+from hivemind_bus_client.return_hints import wait_in
 
 from .http_connection import Far, HTTPConnection
 from .http_sessions import MAX_TAKEN_BYTES, Ending, Frame
@@ -33,6 +34,7 @@ CONNECTED = {"status": "Connected"}
 FORM = "application/x-www-form-urlencoded"
 NOT_CONNECTED = "Client is not connected"
 SENDING_FAILED = "Message sending failed"
+TOO_MANY = 429
 _PASSED_ON = ("message", "binary")
 _YES = ("1", "true", "yes")
 
@@ -163,14 +165,20 @@ def not_connected(ended: Ending | None, status: int = 200) -> Told:
 
 
 def too_many_requests() -> Told:
-    return Told(429, "Too many requests at once")
+    return Told(TOO_MANY, "Too many requests at once")
+
+
+def ended_by_it(ended: Ending) -> Told:
+    """Return the answer to a message that ended its session."""
+    return Told(TOO_MANY if wait_in(ended.reason) else 500, SENDING_FAILED, ended)
 
 
 def refusal(refused: Refused) -> Told:
     """Return the answer to who is not let in; what passes by itself has another status than what does not."""
-    permanent = REFUSALS[refused.code].permanent
-    status, error = (403, "Invalid authorization") if permanent else (503, "Connection failed")
-    return Told(status, error, Ending(refused.close_code, refused.reason))
+    ending = Ending(refused.close_code, refused.reason)
+    if REFUSALS[refused.code].permanent:
+        return Told(403, "Invalid authorization", ending)
+    return Told(TOO_MANY if wait_in(refused.reason) else 503, "Connection failed", ending)
 
 
 def lacks_part(token: str) -> bool:
@@ -189,8 +197,12 @@ def fetched(queue: str, frames: list[Frame]) -> Reply:
 
 
 def json_response(reply: Reply) -> web.Response:
+    """Return what is written; who is to come back later is told when."""
     body = json.dumps(reply.body).encode()
-    return web.Response(body=body, status=reply.status, content_type="application/json", charset="UTF-8")
+    response = web.Response(body=body, status=reply.status, content_type="application/json", charset="UTF-8")
+    if reply.status == TOO_MANY:
+        response.headers["Retry-After"] = f"{max(1.0, wait_in(str(reply.body.get('reason')))):.0f}"
+    return response
 
 
 def page(status: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:

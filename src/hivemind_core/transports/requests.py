@@ -31,6 +31,14 @@ def no_delay(request: web.BaseRequest) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+def can_upgrade(request: web.BaseRequest) -> bool:
+    """Tell whether a request asks for a WebSocket, and rightly."""
+    try:
+        return bool(web.WebSocketResponse().can_prepare(request).ok)
+    except ValueError:  # aiohttp quotes a header that is no text
+        return False
+
+
 def health(request: web.BaseRequest) -> web.Response:
     """Return 204 for this machine's supervisors, nothing for others."""
     remote = request.remote or ""

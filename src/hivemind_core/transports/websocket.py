@@ -12,16 +12,18 @@ from aiohttp import WSMsgType, web
 from hivemind_bus_client.link import Refused
 from hivemind_bus_client.refusals import GOING_AWAY, REFUSALS
 
-from ..admission import Visitor
+from ..admission import Visitor, refused
 from ..config import WebSocketConfig
 from ..fairness import LoopShare
 from ..greeting import MAX_FRAME_BYTES
 from ..hub import Hub
 from ..peers import Peer
+from ..refusal_log import RefusalLog
 from .intake import Intake, IntakeServer
 from .listening import Listening
+from .origin_gate import OriginGate
 from .outbox import Outbox, run_now
-from .requests import client_address, health, no_delay, token_of
+from .requests import can_upgrade, client_address, health, no_delay, token_of
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +34,11 @@ SWEEPS_PER_INTERVAL = 4
 class WebSocketConnection:
     """One socket; the hub's `Connection`."""
 
-    def __init__(self, ws: web.WebSocketResponse, intake: Intake, remote: str) -> None:
+    def __init__(self, ws: web.WebSocketResponse, intake: Intake, remote: str, refusals: RefusalLog) -> None:
         assert intake.transport is not None
         self.remote = remote
+        self.peer: Peer | None = None
+        self._refusals = refusals
         self._ws = ws
         self._intake = intake
         self._transport = intake.transport
@@ -63,9 +67,10 @@ class WebSocketConnection:
         self._intake.opened()
 
     def _close_for(self, code: str) -> None:
-        row = REFUSALS[code]
-        log.warning("closing %s: %s", self.remote, row)
-        self.close(row.close_code, row.wire_reason)
+        refusal = refused(code)
+        if self.peer is not None:
+            self._refusals.satellite(self.peer, refusal)
+        self.close(refusal.close_code, refusal.reason)
 
     def close(self, code: int, reason: str) -> None:
         if self._closing is None:
@@ -121,6 +126,7 @@ class WebSocketTransport:
         self._listening = Listening(config, "Choose one with --port.")
         self._connections: set[WebSocketConnection] = set()
         self._pinger: asyncio.Task[None] | None = None
+        self._gate = OriginGate(config.origins, hub.refusals)
         self._paths = {"/": self._serve, "/_healthz": self._health}
 
     @property
@@ -153,7 +159,11 @@ class WebSocketTransport:
         assert isinstance(intake, Intake)
         intake.asked()
         serve = self._paths.get(request.path)
-        answer = await serve(request, intake) if serve else web.Response(status=404)
+        answer: web.StreamResponse | None = None
+        if "Origin" in request.headers:
+            answer = self._gate.turned_away(request, client_address(request, self._config.proxies))
+        if answer is None:
+            answer = await serve(request, intake) if serve else web.Response(status=404)
         if not isinstance(answer, web.WebSocketResponse):
             answer.force_close()
         return answer
@@ -161,7 +171,7 @@ class WebSocketTransport:
     async def _health(self, request: web.BaseRequest, intake: Intake) -> web.StreamResponse:
         answer = health(request)
         ws = web.WebSocketResponse(compress=False, timeout=CLOSE_WITHIN_S)
-        if answer.status != 204 or not ws.can_prepare(request).ok:
+        if answer.status != 204 or not can_upgrade(request):
             return answer
         await ws.prepare(request)
         node_id = self._hub.identity.node_id
@@ -170,7 +180,7 @@ class WebSocketTransport:
         return ws
 
     async def _serve(self, request: web.BaseRequest, intake: Intake) -> web.StreamResponse:
-        if request.method != "GET" or not web.WebSocketResponse().can_prepare(request).ok:
+        if request.method != "GET" or not can_upgrade(request):
             return web.Response(status=400, text='Can "Upgrade" only to "WebSocket".')
         remote = client_address(request, self._config.proxies)
         found = await self._hub.identify(token_of(request), remote)
@@ -181,7 +191,7 @@ class WebSocketTransport:
         except ConnectionError:
             return web.Response(status=400)  # nobody is there any more to read it
         no_delay(request)
-        connection = WebSocketConnection(ws, intake, remote)
+        connection = WebSocketConnection(ws, intake, remote, self._hub.refusals)
         self._connections.add(connection)
         try:
             await self._converse(ws, connection, found)
@@ -197,7 +207,7 @@ class WebSocketTransport:
         if isinstance(found, Refused):
             self._hub.turn_away(connection, found)
             return
-        peer = self._hub.connect(connection, found)
+        peer = connection.peer = self._hub.connect(connection, found)
         try:
             await self._read(ws, connection, peer)
         finally:

@@ -127,9 +127,10 @@ def test_what_others_wrote_since_it_was_read_is_not_written_over(file: JSONFile)
     assert file.replace({"ours": 1})
 
 
-def test_a_lock_that_is_never_released_is_an_error(file: JSONFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hivemind_core.storage.json_file.LOCK_TIMEOUT_S", 0.01)
-    with file.locked(), pytest.raises(TimeoutError, match="kept it locked"), JSONFile(file.path).locked():
+def test_a_lock_that_is_never_released_is_an_error(file: JSONFile) -> None:
+    hasty = JSONFile(file.path)
+    hasty.patience_s = 0.01
+    with file.locked(), pytest.raises(TimeoutError, match="kept it locked"), hasty.locked():
         pass
     with JSONFile(file.path).locked():
         pass

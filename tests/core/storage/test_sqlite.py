@@ -247,6 +247,38 @@ def test_a_damaged_page_is_an_error_and_not_an_empty_store(path: Path) -> None:
             store.insert(Client(0, "key"))
 
 
+def test_one_that_was_cut_off_is_an_error_and_nobody_is_missing(path: Path) -> None:
+    with closing(SQLiteStore(path)) as store:
+        for number in range(200):
+            store.insert(Client(0, f"key-{number}", metadata={"filler": "x" * 200}))
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(StorageError, match="put back a copy"), closing(SQLiteStore(path)) as store:
+        store.load()
+
+
+def test_one_that_was_emptied_beside_its_log_is_refused_and_the_log_stays(path: Path) -> None:
+    with closing(SQLiteStore(path)) as store:
+        store.insert(Client(0, "key"))
+        log = Path(f"{path}-wal").read_bytes()
+        os.truncate(path, 0)
+        copy = path.parent / "copy" / path.name
+        copy.parent.mkdir()
+        copy.touch()
+        Path(f"{copy}-wal").write_bytes(log)
+    with pytest.raises(StorageError, match="is empty, but not the log beside it"):
+        SQLiteStore(copy)
+    assert Path(f"{copy}-wal").read_bytes() == log
+
+
+def test_it_waits_less_for_others_where_it_is_told_to(path: Path) -> None:
+    with closing(SQLiteStore(path)) as store, closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store.wait_less(0.01)
+        with pytest.raises(StorageError, match="locked"):
+            store.insert(Client(0, "key"))
+        other.rollback()
+
+
 def test_the_database_of_another_program_is_refused(path: Path) -> None:
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as db:

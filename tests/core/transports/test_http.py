@@ -7,6 +7,7 @@ import base64
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ import pytest
 from hivemind_bus_client.link import ClientTerms, KeyNeeded, Link, Received
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_bus_client.noise import generate_static_key
+from hivemind_bus_client.return_hints import wait_in
 from hivemind_core import door
 from hivemind_core.clients import Client
 from hivemind_core.config import CertificateFiles, Config, HTTPConfig
 from hivemind_core.database import ClientDatabase
 from hivemind_core.hub import Clocks, Hub
 from hivemind_core.hub_identity import HubIdentity
+from hivemind_core.limits_config import LimitsConfig, Rate
 from hivemind_core.proxies import TrustedProxies
 from hivemind_core.roles import DEFAULT_ROLE, ROLES
 from hivemind_core.storage.sqlite import SQLiteStore
@@ -546,7 +549,8 @@ async def test_a_queue_that_overflows_ends_its_session_loudly(tmp_path: Path, ca
             200,
             {**GONE, "code": 1013, "reason": "slow reader"},
         )
-        assert "closing 127.0.0.1: This connection does not read fast enough" in caplog.text
+        assert "refused device::1::kitchen::s: This connection does not read fast enough" in caplog.text
+        assert live.hub.meter.refusals.of("slow_reader") == 1
         assert len(live.hub.peers) == 0
         device.begin()
         await device.connect()
@@ -807,9 +811,31 @@ async def test_one_session_is_served_so_many_requests_at_once(live: Live, monkey
         await device.connect()
         waiting = asyncio.create_task(device.ask("GET", "/get_binary_messages", wait=60))
         await eventually(lambda: live.sessions[0].requests)
-        assert await device.ask("GET", "/get_messages") == (429, {"error": "Too many requests at once"})
+        async with device.http.get("/get_messages", params={"authorization": token()}) as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+            assert await answer.json() == {"error": "Too many requests at once"}
+        assert live.hub.meter.refusals.of("too_many_requests") == 1
         live.speak("ding")
         assert len((await asyncio.wait_for(waiting, 30))[1]["b64_messages"]) == 1
+
+
+async def test_who_sends_too_much_is_told_when_to_come_back(live: Live) -> None:
+    few = LimitsConfig(client=Rate(1, 0), address=Rate(), burst_s=20)
+    live.hub.reconfigure(replace(live.hub.config, limits=few))
+    answering(live)
+    async with Device(live) as device:
+        await device.connect()
+        told = [await device.say(str(number)) for number in range(25)]
+        [(status, body)] = next(answers for answers in told if answers[0][0] != 200)
+        wait_s = wait_in(body["reason"])
+        assert (status, body["error"], body["code"]) == (429, "Message sending failed", 1013)
+        assert 10 <= wait_s <= 12
+        async with device.http.post("/connect", params={"authorization": token()}) as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (429, f"{wait_s:.0f}")
+        live.pass_(wait_s)
+        device.begin()
+        await device.connect()
+    assert live.hub.meter.refusals.of("too_many_messages") == 2
 
 
 async def test_who_fetches_all_the_time_waits_and_nobody_else_does(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:

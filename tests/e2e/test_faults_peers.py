@@ -1,0 +1,162 @@
+"""Peers that vanish, crowd and come in numbers: each costs the hub little, and no other satellite anything.
+
+Slow readers: test_conversation.py; strangers without a session one by one: tests/core/transports/test_intake.py and
+tests/security (W21); `make soak` does all of it at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+
+from helpers.fault_scene import FaultScene, answered, eventually
+from helpers.processes import Children
+from helpers.target import Session, closed
+from hivemind_core.door import MAX_CONNECTIONS_OF_KEY, MAX_HANDSHAKES_OF_ONE
+from hivemind_core.transports.intake import MAX_SILENT
+
+SILENT, UNFINISHED, UNKNOWN = MAX_SILENT + 200, 40, 200
+FEW_FILES = 25
+MESSAGES, AT_ONCE = 8_000, 100
+GROWN_KB = 6_000
+"""8,000 messages of which each left one byte in a kilobyte behind would be more."""
+
+
+@pytest.fixture
+async def scene(children: Children) -> AsyncIterator[FaultScene]:
+    scene = FaultScene(children, ping_s=1)
+    yield scene
+    await scene.hang_up()
+
+
+def peer_ids(scene: FaultScene) -> list[str]:
+    """Who joined, in order."""
+    lines = [line for line in scene.process.output().splitlines() if " joined from " in line]
+    return [line.split(": ", 1)[1].split(" joined")[0] for line in lines]
+
+
+async def test_one_that_vanishes_is_noticed_and_its_place_is_free(scene: FaultScene) -> None:
+    scene.start()
+    gone, hall = await scene.session("key-1"), await scene.session("key-2")
+    await answered(gone, hall)
+    gone.pause()
+    last_heard = time.time()
+    await eventually(lambda: "does not answer pings" in scene.process.output(), "the end of who vanished")
+    await eventually(lambda: "raw::1::key-1::of-key-1 left" in scene.process.output(), "that its place is free")
+    await eventually(lambda: scene.rows()["key-1"].last_seen > 0, "when it was seen")
+    assert abs(scene.rows()["key-1"].last_seen - last_heard) < 60
+    await answered(await scene.session("key-1", device=gone.device), hall, words="here again")
+    assert [peer_id for peer_id in peer_ids(scene) if "key-1" in peer_id] == ["raw::1::key-1::of-key-1"] * 2
+
+
+async def test_many_devices_with_one_key(scene: FaultScene) -> None:
+    """They have their ids, their answers and their bound; one of another key pair is not among them."""
+    scene.configure()
+    scene.start()
+    hall, first = await scene.session("key-2"), await scene.session("key-1", session_id="the-same")
+    others = [
+        await scene.session("key-1", device=first.device, session_id="the-same")
+        for _ in range(MAX_CONNECTIONS_OF_KEY - 1)
+    ]
+    everyone = [first, *others]
+    await asyncio.gather(*(answered(one, words=f"I am number {number}") for number, one in enumerate(everyone)))
+    assert [len(one.heard("you said")) for one in everyone] == [1] * MAX_CONNECTIONS_OF_KEY
+    ids = [peer_id for peer_id in peer_ids(scene) if "::key-1::" in peer_id]
+    assert len(set(ids)) == MAX_CONNECTIONS_OF_KEY
+    assert await scene.refused("key-1") == 1013
+    await answered(hall)
+    await others[0].close()
+    again = await _gets_in(scene, "key-1", first.device)
+    await answered(again, hall, words="the last one")
+
+
+async def _gets_in(scene: FaultScene, key: str, device: bytes) -> Session:
+    """A session, as soon as the hub has noticed that another one ended."""
+    while True:
+        socket = await scene.raw(key)
+        if await closed(socket, 0.5) is None:
+            await socket.close()
+            return await scene.session(key, device=device, session_id="late")
+
+
+def allow_files(number: int) -> None:
+    """Let this process have so many open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < number:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(number, hard), hard))
+
+
+async def test_thousands_of_connects_from_one_address(scene: FaultScene) -> None:
+    """Some say nothing, some know an access key and go no further, some know none: who belongs here gets in."""
+    allow_files(8192)
+    scene.configure()
+    scene.start()
+    kitchen = await scene.session("key-1")
+    silent = [await asyncio.open_connection("127.0.0.1", scene.hub.port) for _ in range(SILENT)]
+    unfinished = await asyncio.gather(*(scene.raw("key-3") for _ in range(UNFINISHED)))
+    codes = [await scene.refused(f"no-such-key-{number}") for number in range(UNKNOWN)]
+    await answered(kitchen, await scene.session("key-2"), words="in the crowd")
+    assert set(codes) == {1008, 1013}
+    assert codes.count(1008) < UNKNOWN / 2
+    await eventually(lambda: sum(reader.at_eof() for reader, _ in silent) >= SILENT - MAX_SILENT, "the oldest are cut")
+    busy = [socket for socket in unfinished if await closed(socket, 0.01) == 1013]
+    assert len(busy) == UNFINISHED - MAX_HANDSHAKES_OF_ONE
+    for _, writer in silent:
+        writer.transport.abort()
+    await asyncio.gather(*(writer.wait_closed() for _, writer in silent), return_exceptions=True)
+
+
+async def test_no_more_files_may_be_opened(scene: FaultScene) -> None:
+    """Who is here is served, the processor is not kept busy, and it is over as soon as there is room."""
+    scene.configure()
+    scene.start()
+    kitchen = await scene.session("key-1")
+    await answered(kitchen)
+    before = scene.descriptors()
+    limit = resource.prlimit(scene.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(scene.process.pid, resource.RLIMIT_NOFILE, (before + FEW_FILES, limit[1]))
+    crowd = [await asyncio.open_connection("127.0.0.1", scene.hub.port) for _ in range(4 * FEW_FILES)]
+    spent, began = scene.cpu_s(), time.monotonic()
+    for number in range(5):
+        await answered(kitchen, words=f"no room {number}")
+        await asyncio.sleep(0.3)
+    assert scene.cpu_s() - spent < (time.monotonic() - began) / 2
+    assert scene.process.running
+    resource.prlimit(scene.process.pid, resource.RLIMIT_NOFILE, limit)
+    for _, writer in crowd:
+        writer.transport.abort()
+    await asyncio.gather(*(writer.wait_closed() for _, writer in crowd), return_exceptions=True)
+    await answered(kitchen, await _comes_in(scene, "key-2"), words="room again")
+    await eventually(lambda: scene.descriptors() <= before + 5, "nothing is left open")
+
+
+async def _comes_in(scene: FaultScene, key: str) -> Session:
+    while True:
+        with suppress(OSError, EOFError):
+            return await scene.session(key)
+        await asyncio.sleep(0.1)
+
+
+async def test_memory_stays_what_it_was(scene: FaultScene) -> None:
+    """`make soak` does it over a million messages."""
+    scene.configure()
+    scene.start()
+    kitchen = await scene.session("key-1")
+    await _talk(kitchen, MESSAGES // 4)
+    before = scene.status("VmRSS")
+    await _talk(kitchen, MESSAGES)
+    assert scene.status("VmRSS") - before < GROWN_KB
+
+
+async def _talk(satellite: Session, count: int) -> None:
+    """Say that much, so many at once, and hear as many answers."""
+    for _ in range(count // AT_ONCE):
+        satellite.messages.clear()
+        for number in range(AT_ONCE):
+            await satellite.say(f"{number} " + "x" * 100)
+        await eventually(lambda: len(satellite.messages) >= 2 * AT_ONCE, "the answers")
