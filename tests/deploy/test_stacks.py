@@ -33,7 +33,7 @@ pytestmark = pytest.mark.timeout(1500)
 ROOM_KEY = "key-of-the-chatroom"
 HELP = "exec --interactive --tty hivemind_cli hivemind-core --help"
 TIME_ZONE = "Asia/Kathmandu"
-TRAINED_S, ANSWER_S, QUIET_S, READY_S = 600, 240, 20, 120
+TRAINED_S, ANSWER_S, QUIET_S, READY_S, END_S = 600, 240, 20, 120, "60"
 BY_SIGINT = 130
 HUB_CONTAINERS = ("hivemind_listener", "hivemind_cli", "hivemind_chatroom")
 READY = {
@@ -63,8 +63,24 @@ def tells_the_time(answer: str) -> bool:
 
 def is_trained(stack: Stack) -> bool:
     """Tell whether the core has stopped writing what it learns of the skills' sentences; questions would disturb it."""
-    files = list((stack.clone.home / "ovos" / "share" / "intent_cache").glob("*/*"))
-    return bool(files) and time.time() - max(file.stat().st_mtime for file in files) > QUIET_S
+    written: list[float] = []
+    with suppress(FileNotFoundError):  # it is being written
+        for file in (stack.clone.home / "ovos" / "share" / "intent_cache").glob("*/*"):
+            written.append(file.stat().st_mtime)
+        return bool(written) and time.time() - max(written) > QUIET_S
+    return False
+
+
+def answers_with_the_time(stack: Stack) -> None:
+    """Ask until the answer comes from the skill: the hub is ready a moment before its assistant may be."""
+    answers: list[str] = []
+
+    def told() -> bool:
+        answers.append(stack.ask("what time is it"))
+        return tells_the_time(answers[-1])
+
+    said = ("hivemind_listener", "ovos_core", "ovos_skill_date_time")
+    settle(told, ANSWER_S, lambda: "\n".join([str(answers), *map(stack.logs, said)]))
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +150,8 @@ def alone(built: tuple[Podman, Clone], tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_every_documented_container_runs(ovos: Stack) -> None:
-    assert set(rendered(ovos.clone, DOCUMENTED["linux"][0])["services"]) == ovos.names()
+    wanted = set(rendered(ovos.clone, DOCUMENTED["linux"][0])["services"])
+    settle(lambda: ovos.names() == wanted, READY_S, lambda: f"not {wanted} but {ovos.names()}")
 
 
 def test_the_documented_line_shows_the_commands(ovos: Stack) -> None:
@@ -154,14 +171,8 @@ def test_a_client_added_in_the_cli_is_seen_by_the_listener_at_once(ovos: Stack) 
 
 def test_the_time_comes_from_the_date_time_skill_of_the_stack(ovos: Stack) -> None:
     settle(lambda: is_trained(ovos), TRAINED_S, lambda: ovos.logs("ovos_core"))
-    answers: list[str] = []
-
-    def told() -> bool:
-        answers.append(ovos.ask("what time is it"))
-        return tells_the_time(answers[-1])
-
-    settle(told, ANSWER_S, lambda: f"{answers}\n{ovos.logs('ovos_core')}\n{ovos.logs('ovos_skill_date_time')}")
-    assert "what time is it" in ovos.logs("ovos_core")
+    answers_with_the_time(ovos)
+    assert "what time is it" in ovos.logs("ovos_core", 2000)
     assert ovos.inspect("hivemind_listener")["Config"]["Env"].count("HIVEMIND_AGENT=hivemind-ovos-agent-plugin") == 1
 
 
@@ -174,7 +185,7 @@ def test_what_was_done_survives_new_containers(ovos: Stack) -> None:
     assert ovos.inspect("hivemind_listener")["Id"] != before
     ovos.wait_healthy("hivemind_listener")
     assert ovos.clients("hivemind_cli") == ["kitchen"]
-    assert tells_the_time(ovos.ask("what time is it")), ovos.logs("hivemind_listener")  # the same hub to the satellite
+    answers_with_the_time(ovos)  # it is the same hub to the satellite
 
 
 def test_a_question_that_is_spoken_is_heard_and_answered_aloud(ovos: Stack) -> None:
@@ -187,11 +198,11 @@ def test_a_question_that_is_spoken_is_heard_and_answered_aloud(ovos: Stack) -> N
         for name, line in READY.items():
             settle(lambda n=name, t=line: t in ovos.logs(n, 400), READY_S, lambda n=name: f"{n}: {ovos.logs(n)}")
         assert not sum(map(ovos.restarts, READY))
-        assert tells_the_time(ovos.ask("what time is it"))
+        answers_with_the_time(ovos)
         assert place.seconds_played() == 0, "a satellite was answered, not this machine"
         settle(lambda: asked_aloud(place), ANSWER_S, lambda: f"{place.overheard()}\n{ovos.logs('ovos_listener', 200)}")
-        assert place.seconds_played() > 0.3
-        ovos.engine("stop", "--time", "10", *READY)
+        settle(lambda: place.seconds_played() > 0.3, READY_S, lambda: f"{place.seconds_played()} s of sound")
+        ovos.engine("stop", "--time", END_S, *READY)
         ended = {name: code for name, code in ovos.exit_codes().items() if name in READY}
         assert ended == {**dict.fromkeys(READY, 0), "ovos_listener": 143}
         ovos.engine("rm", *READY)
@@ -230,13 +241,14 @@ def test_the_hub_is_started_again_by_podman_when_it_crashes(ovos: Stack) -> None
 
 def test_skills_answer_again_after_the_core_was_restarted(ovos: Stack) -> None:
     """They are containers of their own, and a core that restarts has forgotten their intents."""
+    before = ovos.restarts("ovos_skill_date_time")
     assert ovos.engine("restart", "--time", "10", "ovos_core").returncode == 0
-    settle(lambda: tells_the_time(ovos.ask("what time is it")), ANSWER_S, lambda: ovos.logs("ovos_skill_date_time"))
-    assert ovos.restarts("ovos_skill_date_time") == 1
+    answers_with_the_time(ovos)
+    assert ovos.restarts("ovos_skill_date_time") > before
 
 
 def test_every_container_ends_in_order_when_it_is_told_to(ovos: Stack) -> None:
-    ovos.engine("stop", "--time", "20", "--all")
+    ovos.engine("stop", "--time", END_S, "--all", timeout_s=300)
     ended = ovos.exit_codes()
     assert (ended["hivemind_listener"], ended["hivemind_cli"]) == (0, 0)
     assert {name: code for name, code in ended.items() if code not in (0, BY_SIGINT)} == {}
@@ -302,7 +314,7 @@ def _readiness(stack: Stack) -> str:
 
 
 def test_it_ends_in_order_when_it_is_told_to(alone: Stack) -> None:
-    alone.engine("stop", "--time", "20", *sorted(alone.names()))
+    alone.engine("stop", "--time", END_S, *sorted(alone.names()), timeout_s=300)
     assert alone.exit_codes() == dict.fromkeys(("hivemind_chatroom", "hivemind_cli", "hivemind_listener"), 0)
     assert not alone.state("hivemind_listener")["OOMKilled"]
     alone.engine("start", "hivemind_listener", "hivemind_cli", "hivemind_chatroom")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import pytest
 
@@ -49,8 +50,14 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield Scene(children)
 
 
-@pytest.mark.parametrize("make", MAKES)
-def test_a_released_satellite_is_served_by_each_hub(scene: Scene, make: str) -> None:
+@pytest.fixture(scope="module")
+def visits(scene: Scene) -> Iterator[dict[str, Future[None]]]:
+    """One of each make goes from hub to hub, all at a time: the oldest wait many seconds between attempts."""
+    with ThreadPoolExecutor(len(MAKES)) as pool:
+        yield {make: pool.submit(visit_each_hub, scene, make) for make in MAKES}
+
+
+def visit_each_hub(scene: Scene, make: str) -> None:
     for number, host in enumerate((*HOSTS, HOSTS[0])):
         satellite = scene.satellite(make, host)
         talk(satellite, f"is this {number}", SLOW_S)
@@ -59,7 +66,13 @@ def test_a_released_satellite_is_served_by_each_hub(scene: Scene, make: str) -> 
         satellite.kill()
 
 
-def test_all_hubs_know_of_it(scene: Scene) -> None:
+@pytest.mark.parametrize("make", MAKES)
+def test_a_released_satellite_is_served_by_each_hub(visits: dict[str, Future[None]], make: str) -> None:
+    visits[make].result()
+
+
+def test_all_hubs_know_of_it(scene: Scene, visits: dict[str, Future[None]]) -> None:
+    wait(visits.values())
     satellite = scene.satellite(MAKES[0], HOSTS[0])
     talk(satellite)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
@@ -76,7 +78,7 @@ OUR_EDITS = (
 )  # fmt: skip
 
 
-def make(children: Children, kind: Kind) -> Installation:
+def make_model(children: Children, kind: Kind) -> Installation:
     """Make an installation with the commands of a released hub alone."""
     made = Installation(children, kind.hub, kind.module)
     for name, key, password in CLIENTS:
@@ -87,9 +89,22 @@ def make(children: Children, kind: Kind) -> Installation:
     return made
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Installation]]:
+    """Installations that nobody changes, made once each: a dozen commands take a while."""
+    with ExitStack() as running:
+
+        @cache
+        def made(name: str) -> Installation:
+            children = running.enter_context(Children(tmp_path_factory.mktemp("model")))
+            return make_model(children, KINDS[name])
+
+        yield made
+
+
 @pytest.fixture
-def made_by(children: Children) -> Callable[[str], Installation]:
-    return lambda name: make(children, KINDS[name])
+def made_by(children: Children, model: Callable[[str], Installation]) -> Callable[[str], Installation]:
+    return lambda name: Installation(children, KINDS[name].hub, KINDS[name].module, model=model(name))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from hivemind_bus_client.protocol import VERIFIED_SOURCE_PEER_KEY
 
 WAIT_S = 60.0
 SITES = ("kitchen", "bedroom")
+CREDENTIALS = ((KEY, PASSWORD), (OTHER_KEY, OTHER_PASSWORD))
 
 
 def until(condition: Callable[[], Any]) -> Any:
@@ -37,8 +39,6 @@ class Satellite:
 
     def __init__(self, folder: Path, port: int, site: str, key: str, password: str) -> None:
         self.identity = NodeIdentity(folder / site / "_identity.json")
-        self.identity.name = site
-        self.identity.create_keys()
         self.client = HiveMessageBusClient(key, password, host=f"ws://{HOST}", port=port, identity=self.identity)
         self.words: list[Message] = []
         self.envelopes: list[HiveMessage] = []
@@ -62,18 +62,30 @@ class Satellite:
         return self.words.pop(0)
 
 
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    """One for all tests, which pins the keys that are in its folder."""
+    with Children(tmp_path_factory.mktemp("mesh")) as children:
+        bus = children.spawn("bus", [sys.executable, bus_stub.__file__])
+        hub = HubProcess(children, programs("released-hub") / "hivemind-core", bus.expect("ready")["port"])
+        for site, (key, password) in zip(SITES, CREDENTIALS, strict=True):
+            hub.add_client(key, password, name=site)
+            identity = NodeIdentity(children.folder / "devices" / site / "_identity.json")
+            identity.name = site
+            identity.create_keys()
+            identity.save()
+        hub.start()
+        yield hub
+
+
 @pytest.fixture
-def satellites(children: Children) -> Iterator[tuple[Satellite, Satellite]]:
-    bus = children.spawn("bus", [sys.executable, bus_stub.__file__])
-    hub = HubProcess(children, programs("released-hub") / "hivemind-core", bus.expect("ready")["port"])
-    credentials = ((KEY, PASSWORD), (OTHER_KEY, OTHER_PASSWORD))
-    for site, (key, password) in zip(SITES, credentials, strict=True):
-        hub.add_client(key, password, name=site)
-    hub.start()
+def satellites(hub: HubProcess, tmp_path: Path) -> Iterator[tuple[Satellite, Satellite]]:
+    """The same two devices, which have never met anybody."""
+    devices = shutil.copytree(hub.home.path.parent / "devices", tmp_path / "devices")
     made: list[Satellite] = []
     try:
-        for site, (key, password) in zip(SITES, credentials, strict=True):
-            made.append(Satellite(children.folder, hub.port, site, key, password))
+        for site, (key, password) in zip(SITES, CREDENTIALS, strict=True):
+            made.append(Satellite(devices, hub.port, site, key, password))
         yield made[0], made[1]
     finally:
         for satellite in made:

@@ -17,7 +17,7 @@ import pytest
 
 from helpers.mixed_mesh import SURVEYOR, THEIRS, UTTERANCE, WAIT_S, MixedMesh, Satellite, Seat
 from helpers.pair import OURS
-from helpers.processes import ChildError, Children, wait_until
+from helpers.processes import Child, ChildError, Children, wait_until
 
 MESHES: Mapping[str, Mapping[str, str]] = {
     "ours below": {"top": THEIRS, "low": OURS},
@@ -25,6 +25,7 @@ MESHES: Mapping[str, Mapping[str, str]] = {
     "beside": {"top": OURS},
 }
 SITES = {"top": "tower", "low": "house"}
+SLOW_SURVEY_S = 20
 HALL = "hall"
 """Where those are that speak HTTP: at no hub's own site."""
 ENDS = ("hive.query.complete", "hive.query.timeout")
@@ -301,14 +302,17 @@ def test_a_survey_finds_every_node(mesh: MixedMesh) -> None:
     surveys = {(make, level): mesh.ping(make, level) for make in (OURS, THEIRS) for level in mesh.hubs}
     everything = sorted(mesh.sites_of_all().items())
     for (make, level), survey in surveys.items():
-        assert survey.wait_exit() == 0, survey.tail()
-        printed = survey.stdout.read_text("utf-8")
-        document = json.loads(printed if make == OURS else printed[printed.index("{\n") :])
-        found = [node for node in document["nodes"] if node["site_id"] != SURVEYOR]
-        assert sorted((mesh.name_of(node["public_key"]), node["site_id"]) for node in found) == everything, (
-            make,
-            level,
-        )
+        if found_by(mesh, make, survey) != everything:  # a slow machine may take longer
+            assert found_by(mesh, make, mesh.ping(make, level, SLOW_SURVEY_S)) == everything, (make, level)
+
+
+def found_by(mesh: MixedMesh, make: str, survey: Child) -> list[tuple[str, str]]:
+    """Name and site of every node that a survey found, but for those who only ask."""
+    assert survey.wait_exit() == 0, survey.tail()
+    printed = survey.stdout.read_text("utf-8")
+    document = json.loads(printed if make == OURS else printed[printed.index("{\n") :])
+    found = [node for node in document["nodes"] if node["site_id"] != SURVEYOR]
+    return sorted((mesh.name_of(node["public_key"]), node["site_id"]) for node in found)
 
 
 @pytest.mark.parametrize("mesh", ["ours below", "theirs below"], indirect=True)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from helpers import bus_stub
+from helpers.default_port import DEFAULT_PORT, alone_with_default_port
 from helpers.hub_process import HubProcess
 from helpers.pair import DRIVERS, KEY, OUR_PROGRAMS, PASSWORD, cannot_run
 from helpers.processes import ChildError, Children, Home, port_open, wait_until
 from helpers.released import PINS, EnvironmentFailed, build_wheels, make_environment
 
 ROOT = Path(__file__).parents[2]
-PORT = 5678
 QUICK_START = DRIVERS / "quick_start.txt"  # as it is printed, so no formatter may touch it
 ANSWER = "you said: hello world"
 
@@ -32,17 +33,19 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def hub(children: Children) -> HubProcess:
+def hub(children: Children) -> Iterator[HubProcess]:
     """Our hub where the quick start looks for one: the default port of localhost."""
-    try:
-        wait_until(lambda: not port_open(PORT), 60, f"port {PORT}, which the quick start names, is taken: free")
-    except ChildError as error:
-        cannot_run(str(error))
-    bus = children.spawn("bus", [OUR_PROGRAMS / "python", bus_stub.__file__])
-    hub = HubProcess(children, OUR_PROGRAMS / "hivemind-core", bus.expect("ready")["port"], port=PORT)
-    hub.add_client(KEY, PASSWORD)
-    hub.start()
-    return hub
+    with alone_with_default_port() as port:
+        try:
+            wait_until(lambda: not port_open(port), 60, f"port {port}, which the quick start names, is taken: free")
+        except ChildError as error:
+            cannot_run(str(error))
+        bus = children.spawn("bus", [OUR_PROGRAMS / "python", bus_stub.__file__])
+        hub = HubProcess(children, OUR_PROGRAMS / "hivemind-core", bus.expect("ready")["port"], port=port)
+        hub.add_client(KEY, PASSWORD)
+        hub.start()
+        yield hub
+        hub.kill()
 
 
 @pytest.fixture
@@ -68,5 +71,5 @@ def test_the_commands_of_the_documentation_work_after_it(
     children: Children, programs: Path, hub: HubProcess, home: Home
 ) -> None:
     command = [programs / "hivemind-client", "send-mycroft", "--msg", "recognizer_loop:utterance"]
-    options = ["--payload", '{"utterances": ["hello"]}', "--host", "ws://localhost", "--port", str(PORT)]
+    options = ["--payload", '{"utterances": ["hello"]}', "--host", "ws://localhost", "--port", str(DEFAULT_PORT)]
     assert "== connected to HiveMind" in children.run("send-mycroft", [*command, *options], home)

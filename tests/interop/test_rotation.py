@@ -52,7 +52,7 @@ def test_a_satellite_that_was_in_before_comes_in_with_either_and_then_with_the_n
     come_in(pair, home, PASSWORD)
     rotate(pair, "--password", NEW)
     come_in(pair, home, PASSWORD)
-    wait_until(lambda: still_uses(pair) == 1, SOON_S, "the hub says which password was used")
+    wait_until(lambda: still_uses(pair) >= 1, SOON_S, "the hub says which password was used")
     pair.hub.stop()
     pair.hub.start()
     come_in(pair, home, PASSWORD)

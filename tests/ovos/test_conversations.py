@@ -17,7 +17,7 @@ from helpers.ovos_scene import ANSWER_S, PASSWORD, Scene, Voice, at_once
 from helpers.pair import OURS
 from helpers.processes import wait_until
 from helpers.released import OLDEST_CLIENTS
-from helpers.spoken_time import hour_names
+from helpers.spoken_time import GERMAN, hour_names
 
 from .conftest import NEWER
 
@@ -28,6 +28,12 @@ MAKES = (OURS, RELEASED)
 CLOCK, HELLO, PERSONAL, UNKNOWN = (
     f"ovos-skill-{name}.openvoiceos" for name in ("date-time", "hello-world", "personal", "fallback-unknown")
 )
+
+
+@pytest.fixture(autouse=True)
+def slow_ones(scene: Scene) -> None:
+    """Years ago satellites took five seconds and more to connect: they begin at once."""
+    scene.begin(*OLDEST_CLIENTS)
 
 
 def there() -> datetime:
@@ -158,7 +164,7 @@ def test_a_question_is_answered_in_its_language(scene: Scene, make: str) -> None
     voice = scene.voice(make)
     spoken = voice.ask("wie spät ist es", OTHER_LANG)
     assert len(spoken) == 1
-    assert re.search("uhr|es ist|ist es|viertel|halb", spoken[0], re.IGNORECASE), spoken  # "Aktuell viertel drei"
+    assert re.search(GERMAN, spoken[0], re.IGNORECASE), spoken  # "Aktuell dreiviertel drei"
     assert scene.speaker_of(spoken[0]) == CLOCK
     answered(scene, voice, "what time is it")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from helpers.ovos_scene import ANSWER_S, Scene, Voice
+from helpers.ovos_scene import ANSWER_S, Scene, Voice, at_once
 from helpers.pair import OURS
 from helpers.processes import wait_until
 
@@ -19,8 +21,9 @@ both = pytest.mark.parametrize("scene", [BESIDE, EMBEDDED], ids=["beside", "embe
 
 
 def hear_the_clock(scene: Scene) -> None:
-    for make in MAKES:
-        assert scene.speaker_of(scene.voice(make).until_answered("what time is it")[0]) == CLOCK
+    voices = voices_of(scene)
+    answers = at_once(*(partial(voice.until_answered, "what time is it") for voice in voices))
+    assert [scene.speaker_of(spoken[0]) for spoken in answers] == [CLOCK] * len(voices)
 
 
 def voices_of(scene: Scene) -> list[Voice]:
