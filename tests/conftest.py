@@ -19,7 +19,7 @@ from helpers.processes import Children
 HERE = Path(__file__).parent
 SUITES = ("browser", "deploy", "e2e", "interop", "ovos")
 """Folders whose tests are a suite of their own, marked by its name."""
-LONGEST = ("deploy", "ovos", "interop", "browser", "e2e")
+LONGEST = ("deploy", "ovos", "fuzz", "interop", "browser", "e2e")
 CHILDREN = pytest.StashKey[Children]()
 NETWORKED = ("interop", "packaging")
 INSTALLS_S = 400

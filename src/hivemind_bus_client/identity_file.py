@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .codec import loads_commented
 from .exceptions import IdentityFileCorrupted
 
 NOISE_KEY_BYTES = 32
@@ -168,6 +167,8 @@ class IdentityFile(dict[str, Any]):
         self.update(copy.deepcopy(merged))
 
     def _read(self) -> dict[str, Any]:
+        from .codec import loads_commented  # `hivemind-core --help` needs none of it
+
         try:
             value = loads_commented(Path(self.path).read_text(encoding="utf-8-sig"))
         except ValueError as error:

@@ -83,6 +83,8 @@ class JSONLines(logging.Formatter):
 
 def printable(text: str) -> str:
     """Return a text as one line that steers no terminal: what cannot be printed is written as Python would."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 

@@ -320,6 +320,13 @@ DENIAL_ROWS = (
         permanent=False,
     ),
     Refusal(
+        "too_many_questions",
+        "Too many questions wait for an answer, of this client or of all.",
+        "Ask again when some of them have been answered.",
+        0,
+        permanent=False,
+    ),
+    Refusal(
         "no_binary_handler",
         "The hub has no handler for binary data.",
         "Send what was said as text; the hub cannot listen for this satellite.",

@@ -85,6 +85,10 @@ class AdminServer:
         self.port = int(self._listener.sockets[0].getsockname()[1])
         self._watch = loop.create_task(self._watch_lag())
         log.info("how this hub is can be asked at %s", self.address)
+        if not config.is_loopback:
+            log.warning(
+                "the token of the admin address crosses the network in the clear; put a proxy with TLS before it"
+            )
 
     async def stop(self) -> None:
         """Listen no more."""

@@ -23,6 +23,11 @@ class AdminConfig:
     token: str = field(default="", repr=False)
     """Who asks has to bring it; empty: whoever reaches the address may ask."""
 
+    @property
+    def is_loopback(self) -> bool:
+        """Only this machine reaches it."""
+        return is_own_machine(self.host)
+
 
 def read(file: str, values: Values) -> AdminConfig | None:
     """Return what the block says; None where there is none or nothing in it. Raises ConfigError."""
@@ -37,12 +42,17 @@ def read(file: str, values: Values) -> AdminConfig | None:
             f"{file}: `{BLOCK}.token` must be a text of {LEAST_TOKEN} to {MOST_TOKEN} printable ASCII characters"
             " without spaces."
         )
-    if not token and not (host == "localhost" or is_loopback(host)):
+    if not token and not is_own_machine(host):
         raise ConfigError(
             f"{file}: `{BLOCK}.host` is {host}, which other machines may reach. Set `{BLOCK}.token`, which whoever"
             f" asks has to bring, or leave the host at {DEFAULT_HOST}."
         )
     return AdminConfig(port, host, token)
+
+
+def is_own_machine(host: str) -> bool:
+    """Tell whether nobody else reaches an address."""
+    return host == "localhost" or is_loopback(host)
 
 
 def _is_token(value: object) -> bool:

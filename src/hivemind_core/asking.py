@@ -87,6 +87,10 @@ class Asking:
     def __len__(self) -> int:
         return len(self._open)
 
+    def has_room(self, query_id: str, asker: str) -> bool:
+        """Tell whether a question would be taken, beside those that are open or in place of itself."""
+        return self._open.has_room(asker) or any(one.question.query_id == query_id for one in self._open.of(asker))
+
     def ask(self, query_id: str, asker: str, kind: HiveMessageType, message: Message, now: float) -> Message | None:
         """Open a question and return what to put on the agent's bus; None if it is none, or one too many.
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any
 
-from hivemind_bus_client.codec import loads_commented
 from hivemind_bus_client.exceptions import InvalidJson
 
 from . import (
@@ -236,6 +235,8 @@ def _read(path: Path, *, named: bool) -> dict[str, Any]:
 
 
 def _parse(text: str, path: Path) -> Any:
+    from hivemind_bus_client.codec import loads_commented  # `--help` needs none of it
+
     try:
         return loads_commented(text)
     except InvalidJson as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hivemind_bus_client.version import __version__
 
+from .mailbox_service import Mailbox
 from .metrics import Family, gauge, total
 from .workers import ThreadWorkers
 
@@ -26,6 +27,8 @@ def families(hub: Hub, cluster: Cluster | None) -> Iterator[Family]:
     yield from _connections(hub)
     yield from _surroundings(hub, cluster)
     yield from hub.meter.families()
+    if isinstance(hub.mailbox, Mailbox):
+        yield hub.mailbox.refused.family()
     yield from _process()
 
 

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections import Counter
+from collections import Counter as Tally
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,6 +23,7 @@ from .config import data_dir
 from .mailbox import Ack, Collect, Deposit, Kept, Refused, Released, Request
 from .mailbox_config import Limits, MailboxConfig
 from .mailbox_store import MailboxStore
+from .metrics import Counter
 from .storage import StorageError
 
 log = logging.getLogger(__name__)
@@ -93,8 +94,11 @@ class Mailbox:
         self._node_id = node_id
         self._limits = limits or Limits()
         self._released = released
+        self.refused = Counter(
+            "hivemind_mailbox_refused_total", "Requests to the mailbox that were refused", ("reason",)
+        )
         self._worker = ThreadPoolExecutor(1, "hive-mailbox")
-        self._waiting: Counter[str] = Counter()
+        self._waiting: Tally[str] = Tally()
         self._store: DepositStore | None = None
         self._failing: dict[str, str] = {}
         self._carry_out: dict[type, Callable[[str, Any, float], dict[str, Any]]] = {
@@ -127,6 +131,8 @@ class Mailbox:
             self._waiting[owner] -= 1
             if not self._waiting[owner]:
                 del self._waiting[owner]
+        if reply.get("status") == "error":
+            self.refused.count(str(reply.get("reason")))
         return {**reply, "mailbox_node": self._node_id}
 
     async def stop(self) -> None:

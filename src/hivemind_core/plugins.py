@@ -18,6 +18,10 @@ ALWAYS_FIRST = frozenset({"hivemind-message-type-acl-policy", "hivemind-default-
 """Policies every chain begins with; naming them again changes nothing."""
 
 
+class NoSuchPolicy(LookupError):
+    """Nothing installed is called so."""
+
+
 def _policy(module: str, options: Mapping[str, Any]) -> Policy:
     builtin = BUILTIN_POLICIES.get(module)
     if builtin is not None:
@@ -25,7 +29,7 @@ def _policy(module: str, options: Mapping[str, Any]) -> Policy:
     found = [point for point in entry_points(group=POLICY_GROUP) if point.name == module]
     if not found:
         known = sorted({*BUILTIN_POLICIES, *(point.name for point in entry_points(group=POLICY_GROUP))})
-        raise LookupError(f"there is no policy named {module!r}; the known ones are: {', '.join(known)}")
+        raise NoSuchPolicy(f"there is no policy named {module!r}; the known ones are: {', '.join(known)}")
     factory: Callable[..., Policy] = found[0].load()
     return factory(**options)
 
@@ -62,5 +66,8 @@ def build_policies(chain: Sequence[Mapping[str, Any]]) -> PolicyChain:
     """Return the chain that server.json names; what cannot be used goes to the log. See `load_policies`."""
     policies, unusable = load_policies(chain)
     for module, error, _ in unusable:
-        log.error("the policy %s cannot be used", module, exc_info=error)
+        if isinstance(error, NoSuchPolicy):
+            log.error("the policy %s cannot be used: %s", module, error)
+        else:
+            log.error("the policy %s cannot be used", module, exc_info=error)
     return policies

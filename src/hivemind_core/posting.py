@@ -16,6 +16,7 @@ from . import routing, sessions
 from .actions import AGENT, PARENT, Deny, Relay, denied, may_go_up, member_of
 from .asking import SPEAK_TYPES
 from .bus_frames import problem_with
+from .fan_out import FanOut
 from .peers import Peer
 from .surroundings import Surroundings
 
@@ -32,6 +33,7 @@ class Post:
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
+        self._fan_out = FanOut(self._send, around.monotonic)
 
     @property
     def has_parent(self) -> bool:
@@ -71,21 +73,29 @@ class Post:
         Who does not keep up does not get it.
         """
         outgoing = Outgoing(message)
-        return self._to_all(outgoing) if outgoing.can_be_relayed else None
+        if not outgoing.can_be_relayed:
+            return None
+        peers = [peer for peer in self._all_but() if self._keeps_up(peer, len(outgoing.text))]
+        self._fan_out.send(peers, outgoing)
+        return [peer.peer_id for peer in peers]
 
-    def _to_all(self, outgoing: Outgoing, but: str = "") -> list[str]:
-        without = {but, *self._around.company.not_for()}
-        peers = [peer for peer in self._around.peers if peer.peer_id not in without]
-        return [peer.peer_id for peer in peers if self._send(peer, outgoing)]
+    def _all_but(self, sender: str = "") -> list[Peer]:
+        without = {sender, *self._around.company.not_for()}
+        return [peer for peer in self._around.peers if peer.peer_id not in without]
 
     def _send(self, peer: Peer, outgoing: Outgoing) -> bool:
-        if not peer.conn.has_room(len(outgoing.text)):
+        if self._keeps_up(peer, len(outgoing.text)):
+            self._around.send(peer, outgoing)
+            return True
+        return False
+
+    def _keeps_up(self, peer: Peer, size: int) -> bool:
+        if not peer.conn.has_room(size):
             if not peer.misses_some:
                 log.warning("%s does not keep up: messages of others to it are dropped", peer.peer_id)
             peer.misses_some = True
             return False
         peer.misses_some = False
-        self._around.send(peer, outgoing)
         return True
 
     def _to_own_bus(self, message: HiveMessage) -> bool:
@@ -113,7 +123,7 @@ class Post:
             self.deny(sender, denied("message_too_large", kind))
             return
         if action.down:
-            self._to_all(outgoing, but=sender)
+            self._fan_out.send(self._all_but(sender), outgoing)
             self._to_other_hubs(sender, action.message, kind)
         if action.up and may_go_up(sender) and self._around.parent is not None and not self.to(PARENT, action.message):
             self.deny(sender, denied("upstream_unavailable", kind))

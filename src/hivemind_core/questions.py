@@ -105,6 +105,8 @@ class Questions:
             return Deny(stamped.msg_type, verdict.code, verdict.reason, dict(verdict.data))
         if not self._around.agent.available and not self._post.parent_is_there:
             return denied("backend_unavailable", action.kind.value)
+        if not self._asking.has_room(action.query_id, sender) and not self._post.parent_is_there:
+            return denied("too_many_questions", action.kind.value)
         return stamped
 
     def hears(self, message: Message) -> bool:

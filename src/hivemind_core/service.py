@@ -183,7 +183,7 @@ def build(config: Config) -> Service:
     identity = replace(identity, site_id=config.site_id or identity.site_id)
     _check_redis(config)
     db = open_database(config)
-    db.store.wait_less(STORE_PATIENCE_S)
+    db.store.serve(STORE_PATIENCE_S)
     db.changed = AuditLog(audit_path()).recorder(Author("hub"))
     hub: Hub
 

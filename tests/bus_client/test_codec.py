@@ -228,3 +228,25 @@ def test_the_standard_library_is_used_where_msgspec_is_missing(monkeypatch: pyte
 def test_msgspec_is_used_where_it_is_installed() -> None:
     assert codec.BACKEND == "msgspec"
     assert (codec.loads, codec.dumps) == (codec.fast_loads, codec.fast_dumps)
+
+
+@pytest.mark.parametrize("value", [{}, [1.5, None], {"a": "é\u2028\x85"}, {"n": float("inf")}])
+def test_a_file_of_people_may_have_comments_and_any_number(value: Any) -> None:
+    text = json.dumps(value, ensure_ascii=False)
+    assert codec.loads_commented(f"// mine\n  # and\n{text}\n// end") == value
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "line 1: "),
+        ("// mine\n{\n]", "line 3: "),
+        ("[" * 100_000, "nested too deeply"),
+        ("9" * 5000, "Exceeds the limit"),
+        ('{"a": "\\ud800"}', "surrogates not allowed"),
+        ('{"\\udfff": 1}', "surrogates not allowed"),
+    ],
+)
+def test_what_cannot_be_read_or_written_of_it_is_one_error(text: str, why: str) -> None:
+    with pytest.raises(InvalidJson, match=why):
+        codec.loads_commented(text)

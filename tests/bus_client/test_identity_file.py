@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import stat
@@ -6,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hivemind_bus_client.exceptions import IdentityFileCorrupted
+from hivemind_bus_client.identity import NodeIdentity
 from hivemind_bus_client.identity_file import IdentityFile, make_private, read_or_create_noise_key, write_private
 
 
@@ -130,3 +132,56 @@ def test_a_folder_is_not_taken_for_a_file_to_be_made_private(tmp_path):
     tmp_path.chmod(0o755)
     make_private(tmp_path)
     assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"port": ' + "9" * 5000 + "}", '{"name": "\\ud800"}', '"x"'])
+def test_whatever_is_no_json_object_is_one_error(tmp_path, text):
+    path = tmp_path / "i.json"
+    path.write_text(text)
+    with pytest.raises(IdentityFileCorrupted, match=r"i\.json"):
+        IdentityFile(path)
+    assert path.read_text() == text
+
+
+def test_any_line_break_of_unicode_is_kept(tmp_path):
+    """Written as it is, it once ended a line of the file when that was read."""
+    stored = IdentityFile(tmp_path / "i.json")
+    stored["password"] = "a\u2028// b\x85# c"
+    stored.store()
+    assert IdentityFile(tmp_path / "i.json") == {"password": "a\u2028// b\x85# c"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((key, 5) for key in ("name", "key", "password", "access_key", "site_id", "secret_key", "noise_key")),
+        *((key, "a\0b") for key in ("name", "secret_key", "noise_key")),
+        *((key, value) for key in ("trusted_keys", "pinned_noise_keys") for value in (5, [1], {"a": 1}, "x")),
+        ("default_port", [1]),
+        ("default_port", True),
+        ("default_port", 1.5),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named(tmp_path, key, value):
+    path = tmp_path / "i.json"
+    path.write_text(json.dumps({key: value}))
+    with pytest.raises(IdentityFileCorrupted, match=rf"i\.json: `{key}` must be "):
+        NodeIdentity(path)
+    path.write_text(json.dumps({key: None}))
+    identity = NodeIdentity(path)
+    path.write_text(json.dumps({key: value}))
+    with pytest.raises(IdentityFileCorrupted, match=key):
+        identity.reload()
+
+
+def test_a_full_disk_is_not_filled_further(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = tmp_path / "own"
+    folder.mkdir()
+    monkeypatch.setattr(os, "fsync", full)
+    for _ in range(3):
+        with pytest.raises(OSError, match="No space"):
+            write_private(folder / "file", b"x")
+    assert list(folder.iterdir()) == []

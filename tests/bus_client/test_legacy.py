@@ -27,7 +27,7 @@ from hivemind_bus_client.link import (
     Refused,
     hub_offer,
 )
-from hivemind_bus_client.message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType
+from hivemind_bus_client.message import HiveMessage, HiveMessageType, HiveMindBinaryPayloadType, Message
 from hivemind_bus_client.serialization import decode_frame
 
 RSA_KEYS = vectors.load("rsa_handshake")
@@ -192,6 +192,14 @@ def test_binary_frames_are_always_compressed(compress):
         plain, binary = session.open(frame)
         assert binary
         assert plain[0] & 1
+
+
+def test_a_satellite_may_say_the_same_over_and_over():
+    """A hub takes no frame that inflates to too much for what it is, and everything is compressed here."""
+    silence = HiveMessage(HiveMessageType.BUS, Message("audio", {"pcm": "A" * 300_000}))
+    pair = Pair(hub("password", binarize=True), satellite()).run()
+    pair.send(pair.client, silence)
+    assert pair.hub.messages[-1].payload.data == {"pcm": "A" * 300_000}
 
 
 # --- what a hub refuses

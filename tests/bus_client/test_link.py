@@ -448,3 +448,14 @@ class TestInside:
         sending = pair.client.link._session._transport.sending
         events = [pair.hub.link.receive(sending.encrypt(plaintext), 0) for plaintext in plaintexts]
         assert events[-1] == [Refused("invalid_frame", "invalid message")]
+
+
+@pytest.mark.parametrize("compress", [True, None])
+def test_a_satellite_may_say_the_same_over_and_over(compress: bool | None) -> None:
+    """Silence, for instance: compressed it would inflate to more than a hub takes for what it is."""
+    silence = HiveMessage(HiveMessageType.BUS, Message("audio", {"pcm": "A" * 300_000}))
+    pair = open_pair(hub_terms(binarize=True), client_terms(compress=compress))
+    pair.send(pair.client, silence)
+    assert [message.payload.data for message in pair.hub.messages[1:]] == [{"pcm": "A" * 300_000}]
+    pair.send(pair.hub, silence)
+    assert len(pair.wire[-1][1]) < 1000, "a satellite takes what the hub compresses"

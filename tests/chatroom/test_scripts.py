@@ -151,6 +151,7 @@ def test_the_history_is_where_it_was_asked_for(
         ("--rate", "-1"),
         ("--streams", "100000"),
         ("--answer-timeout", "0"),
+        ("--history", "~nobody at all/rooms.db"),
         ("surplus",),
         ("--no-such-option",),
     ],

@@ -141,3 +141,11 @@ async def test_with_a_token_it_may_have_any_name(caplog: pytest.LogCaptureFixtur
         assert not caplog.records
         assert (await ask(server, "/metrics", headers=named))[0] == 401
         assert "[token]" in caplog.text
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+async def test_a_token_in_the_clear_is_warned_of(host: str, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
+    server = AdminServer(AdminConfig(0, host, TOKEN), lambda: WELL, list)
+    await server.start()
+    await server.stop()
+    assert ("crosses the network in the clear" in caplog.text) is warned

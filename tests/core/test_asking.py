@@ -346,3 +346,12 @@ def test_it_stays_within_bounds_and_each_question_ends_once(steps: list[tuple[st
     end([event for event in asking.unavailable() + asking.tick(now) if event.question.token in open_now])
     assert not open_now
     assert set(ended.values()) <= {1}
+
+
+def test_there_is_room_for_one_more_or_for_the_same_again() -> None:
+    asking = Asking(most=64, most_each=16)
+    asked_by(asking, "greedy", 15)
+    assert asking.has_room("another", "greedy")
+    asked_by(asking, "greedy", 16)
+    assert not asking.has_room("another", "greedy")
+    assert asking.has_room("greedy 3", "greedy"), "it takes its own place"

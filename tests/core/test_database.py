@@ -368,3 +368,21 @@ def test_a_file_without_clients_is_passed_over_for_redis(tmp_path: Path, redis_s
 def test_a_redis_that_is_away_is_not_an_empty_one(tmp_path: Path, redis_server: RedisServer) -> None:
     with pytest.raises(StorageError, match="Connection refused"):
         open_database(use_redis(tmp_path, redis_server, port=1))
+
+
+def test_whether_the_last_write_worked(db: ClientDatabase, path: Path) -> None:
+    row = db.add(Client(0, "key"))
+    db.store.serve(0.01)
+    with closing(sqlite3.connect(path)) as locking:
+        locking.execute("BEGIN IMMEDIATE")
+        for write in (lambda: db.touch([1], 5.0), lambda: db.update(1, {"name": "x"}), lambda: db.delete(1)):
+            db.write_problem = ""
+            with pytest.raises(StorageError):
+                write()
+            assert "locked" in db.write_problem
+        locking.rollback()
+    db.touch([row.client_id], 5.0)
+    assert db.write_problem == ""
+    with pytest.raises(DuplicateKey):
+        db.add(Client(0, "key"))
+    assert db.write_problem == ""

@@ -114,3 +114,10 @@ def test_a_hub_with_a_file_does_not_load_it() -> None:
         "print('redis' in sys.modules)\n"
     )
     assert said == "False\n"
+
+
+@pytest.mark.parametrize("path", ["~nobody at all/clients.db", "a\0b"])
+@pytest.mark.parametrize("module", FILES)
+def test_a_path_that_there_cannot_be_is_refused(module: str, path: str) -> None:
+    with pytest.raises(ConfigError, match="`db_path` of the client database is no path"):
+        place_of(module, {"db_path": path})

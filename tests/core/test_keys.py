@@ -5,9 +5,11 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+from hivemind_core import keys
 from hivemind_core.clients import Client
 from hivemind_core.database import ClientDatabase
 from hivemind_core.keys import psk_binding
+from hivemind_core.storage import StorageError
 from hivemind_core.storage.sqlite import SQLiteStore
 from hivemind_core.testing import MemoryHive, MemorySatellite
 
@@ -72,8 +74,6 @@ async def test_of_two_hubs_on_one_database_one_pin_counts() -> None:
 
 
 async def test_a_pin_that_could_not_be_written_is_tried_again(monkeypatch: Any) -> None:
-    from hivemind_core.storage import StorageError
-
     async with MemoryHive() as hive:
         row, patch = hive.add_client("kitchen"), hive.db.patch_metadata
 
@@ -91,3 +91,38 @@ async def test_a_pin_that_could_not_be_written_is_tried_again(monkeypatch: Any) 
         assert stored is not None
         assert "noise_pubkey" in stored.metadata
         assert hive.hub.keys.unsaved_pins() == []
+
+
+async def test_a_key_that_could_not_be_stored_is_kept_and_not_derived_again(monkeypatch: Any) -> None:
+    async with MemoryHive() as hive:
+        row, patch = hive.add_client("kitchen"), hive.db.patch_metadata
+
+        def fails(*args: Any, **kwargs: Any) -> None:
+            raise StorageError("disk full")
+
+        monkeypatch.setattr(hive.db, "patch_metadata", fails)
+        psk = await hive.hub.keys.derive(row)
+        monkeypatch.setattr(hive.db, "patch_metadata", patch)
+        assert hive.hub.keys.stored_psk(row) == psk
+        hive.db.update(row.client_id, {"password": "another horse another battery 43"})
+        assert hive.hub.keys.stored_psk(row) is None
+
+
+async def test_a_connection_does_not_wait_for_a_database_that_is_locked(monkeypatch: Any) -> None:
+    async with MemoryHive() as hive:
+        monkeypatch.setattr(keys, "WRITTEN_WITHIN_S", 0.0)
+        row, unlocked, database = hive.add_client("kitchen"), asyncio.Event(), hive.hub.workers.database
+
+        async def locked(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            if call == hive.db.patch_metadata:
+                await unlocked.wait()
+            return await database(call, *args, **kwargs)
+
+        hive.hub.workers.database = locked  # type: ignore[method-assign]
+        psk = await hive.hub.keys.derive(row)
+        assert hive.hub.keys.stored_psk(row) == psk
+        unlocked.set()
+        await hive.settle()
+        stored = hive.db.by_id(row.client_id)
+        assert stored is not None
+        assert stored.metadata["noise_psk"] == psk.hex()

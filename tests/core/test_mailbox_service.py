@@ -95,6 +95,7 @@ async def test_a_message_from_one_to_another(kept_in: MailboxPlace) -> None:
 async def test_what_is_refused(kept_in: MailboxPlace, key: str, body: Any, reason: str) -> None:
     async with running(kept_in.open) as mailbox:
         assert await mailbox.handle(key, body, NOW) == {"status": "error", "reason": reason, "mailbox_node": NODE}
+        assert mailbox.refused.of(reason) == 1
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,7 @@ async def test_limits_and_the_time_they_end(
         await mailbox.handle("alice", deposit(first, ttl=10), NOW)
         assert (await mailbox.handle("alice", deposit(second), NOW + 9))["reason"] == reason
         assert (await mailbox.handle("alice", deposit(second), NOW + 10))["status"] == "ok"
+        assert mailbox.refused.of(reason) == 1
 
 
 async def test_nothing_tells_which_keys_there_are(path: Path) -> None:

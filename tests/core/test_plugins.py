@@ -71,10 +71,13 @@ def test_what_cannot_be_used_is_told_without_a_log(caplog: pytest.LogCaptureFixt
         [{"module": "a", "optional": True}, {"module": "my-policy"}, {"module": "b"}]
     )
     assert [(item.module, type(item.error), item.optional) for item in unusable] == [
-        ("a", LookupError, True),
-        ("b", LookupError, False),
+        ("a", plugins.NoSuchPolicy, True),
+        ("b", plugins.NoSuchPolicy, False),
     ]
     assert chain.names[-1] == plugins.FALLBACK
     assert caplog.records == []
     plugins.build_policies([{"module": "a", "optional": True}])
-    assert [(record.levelname, record.exc_info is not None) for record in caplog.records] == [("ERROR", True)]
+    plugins.build_policies([{"module": "my-policy", "config": {"nope": 1}}])
+    told = [(record.levelname, record.exc_info is not None) for record in caplog.records]
+    assert told == [("ERROR", False), ("ERROR", True)], "only a policy that is there can have failed"
+    assert "there is no policy named 'a'; the known ones are: " in caplog.text

@@ -27,6 +27,7 @@ from hivemind_core.policy import DenyAllPolicy, Entry, PolicyChain, Verdict
 from hivemind_core.roles import ROLES
 
 KEY, PASSWORD = "an-access-key", "correct horse battery staple 42"
+MOST_QUESTIONS_EACH = 16
 UTTERANCE = "recognizer_loop:utterance"
 
 
@@ -175,6 +176,24 @@ async def too_many_sessions(folder: Path) -> Message:
         return Message(body.msg_type, body.data, body.context)
 
 
+async def too_many_questions(folder: Path) -> Message:
+    """A client that waits for no answer; the assistant says nothing."""
+    async with LiveHub(folder / "hub") as live:
+        live.add(KEY, PASSWORD)
+        live.agent.respond = lambda message: None
+        socket, link = await live.session(KEY, PASSWORD)
+        for number in range(MOST_QUESTIONS_EACH + 1):
+            asked = HiveMessage(HiveMessageType.QUERY, speech(), metadata={"query_id": f"q{number}"})
+            await send(socket, link, asked)
+        received: list[Any] = []
+        while not received:
+            received = link.receive(await socket.recv(), 0.0)
+        await socket.close()
+        body = received[0].message.payload
+        assert body.data["data"] == {"query_id": f"q{MOST_QUESTIONS_EACH}"}
+        return Message(body.msg_type, body.data, body.context)
+
+
 async def session_id_default_forbidden(folder: Path) -> Message:
     """Our hub gives every session of a client its namespace, so that none is called this; a released one may."""
     async with LinkHub({KEY: PASSWORD}) as hub:
@@ -201,6 +220,7 @@ DRIVES: dict[str, Callable[[Path], Awaitable[Message]]] = {
         unsupported_type,
         message_too_large,
         too_many_sessions,
+        too_many_questions,
         no_binary_handler,
         binary_handler_failed,
         binary_handler_busy,
@@ -230,4 +250,7 @@ async def test_the_sender_is_told_why_and_what_to_do(
     assert sentence(code, denial.denied_type).rstrip(".") in said
     assert said.count(cure(code, denial.denied_type, 1)) == 1
     if code != "session_id_default_forbidden":
-        assert any(code in x.getMessage() for x in caplog.records if x.name == "hivemind_core.hub")
+        told = [x.__dict__["hivemind_refusal"] for x in caplog.records if "hivemind_refusal" in x.__dict__]
+        assert [each["code"] for each in told] == [code]
+        assert told[0]["peer"]
+        assert told[0]["cure"] == cure(code, denial.denied_type, 1)

@@ -50,7 +50,7 @@ async def test_a_full_disk(scene: FaultScene, disk: Disk) -> None:
     new = await scene.session("key-2")
     await scene.until_ready(why="Make room on its disk")
     await answered(known, new)
-    assert not [path for path in scene.folder.iterdir() if path.name.startswith(".")], "something half written"
+    await eventually(lambda: not list(scene.folder.glob(".*")), "that nothing half written is left")
     ballast.unlink()
     await scene.until_ready()
     await eventually(lambda: scene.rows()["key-2"].last_seen > 0, "what could not be written at first")

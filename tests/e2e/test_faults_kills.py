@@ -13,7 +13,7 @@ from helpers.fault_scene import JSON, SQLITE, FaultScene, answered
 from helpers.kill_rounds import KillRounds
 from helpers.processes import Children
 
-ROUNDS = 3
+ROUNDS = 2
 SEEDS = {SQLITE: 1, JSON: 2}
 
 

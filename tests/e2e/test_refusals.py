@@ -66,12 +66,14 @@ class Stage:
     def __init__(self, folder: Path, stack: AsyncExitStack, log: pytest.LogCaptureFixture) -> None:
         self.folder = folder
         self.log = log
+        self.hubs: list[LiveHub] = []
         self._stack = stack
 
     async def hub(self, password: str | None = PASSWORD, **config: Any) -> LiveHub:
         """Our hub with one client."""
         hub = await self._stack.enter_async_context(LiveHub(self.folder / "hub", **config))
         hub.add(KEY, password)
+        self.hubs.append(hub)
         return hub
 
     async def joined(self, hub: LiveHub, device: str = "device") -> AsyncHiveMessageBusClient:
@@ -482,4 +484,9 @@ async def test_a_person_is_told_the_sentence_and_the_cure(code: str, stage: Stag
     assert row.cure in told.text
     by_the_hub = [x.getMessage() for x in stage.log.records if x.name.startswith("hivemind_core")]
     assert any(str(REFUSALS[code]) in line for line in by_the_hub) is drive.logged
+    fields = [getattr(x, "hivemind_refusal", {}) for x in stage.log.records if x.name.startswith("hivemind_core")]
+    structured = [each for each in fields if each.get("code") == code]
+    assert bool(structured) is drive.logged
+    assert all(each["peer"] and each["cure"] == REFUSALS[code].cure for each in structured)
+    assert any(hub.hub.meter.refusals.of(code) for hub in stage.hubs) is drive.logged, "the figure"
     assert not any(secret in line for line in by_the_hub for secret in (KEY, PASSWORD))

@@ -24,6 +24,7 @@ OURS = ("localhost", "127.0.0.1")
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-dev-shm-usage",  # that of a container is small
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -33,7 +34,7 @@ ARGUMENTS = (
 )
 DEBIAN = {"chromium": "chromium", "nginx": "nginx-light"}
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
-PATIENCE_MS = 60_000
+PATIENCE_MS, LAUNCH_MS = 60_000, 90_000
 DESKTOP = {"width": 1100, "height": 800}
 PHONE = {"width": 320, "height": 640}
 VIOLATIONS = """
@@ -56,7 +57,8 @@ def chromium(folder: Path) -> Iterator[Browser]:
     environ = {name: value for name, value in Home(folder).environ().items() if not name.startswith("PYTHON")}
     path = program("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS), env=environ)
+        options = {"args": list(ARGUMENTS), "env": environ, "timeout": LAUNCH_MS}
+        browser = playwright.chromium.launch(executable_path=path, **options)
         try:
             yield browser
         finally:

@@ -19,7 +19,7 @@ from .released import CALLER, EnvironmentFailed, cache_folder, environment, lock
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / "tests" / "deploy" / "tools.txt"
 DCLINT = "dclint@3.1.0"
-TIMEOUT_S = 60
+TIMEOUT_S = 180
 CONTEXT = ("pyproject.toml", "README.md", "LICENSE", ".dockerignore", "src", "deploy")
 
 _BASE = "docker compose --project-name ovos --file"

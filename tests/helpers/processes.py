@@ -264,7 +264,7 @@ class Child:
         """End it and whatever it started, at once."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
         self.close_stdin()
 
 

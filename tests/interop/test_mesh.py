@@ -17,7 +17,7 @@ from helpers.pair import KEY, OTHER_KEY, OTHER_PASSWORD, PASSWORD, programs
 from helpers.processes import Children
 from hivemind_bus_client.client import HiveMessageBusClient
 from hivemind_bus_client.hive_map import HiveMapper
-from hivemind_bus_client.identity import NodeIdentity
+from hivemind_bus_client.identity import NodeIdentity, read_or_create_noise_key
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_bus_client.protocol import VERIFIED_SOURCE_PEER_KEY
 
@@ -74,6 +74,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
             identity.name = site
             identity.create_keys()
             identity.save()
+            read_or_create_noise_key(identity.noise_key)
         hub.start()
         yield hub
 

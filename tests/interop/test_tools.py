@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -66,14 +63,3 @@ def test_the_stub_answers_a_message_and_its_twin_once() -> None:
     twin = {"type": "recognizer_loop:utterance", "data": data, "context": {"_namespace_compat_twin": True}}
     assert not answers(twin)
     assert len(answers({"type": "ovos.utterance.handle", "data": data, "context": {}})) == 2
-
-
-def test_the_bench_measures_our_hub(tmp_path: Path) -> None:
-    """A small run; what it finds is not judged here."""
-    figures = tmp_path / "figures.json"
-    load = ["--satellites", "5", "--talking", "2", "--round-trips", "20", "--rounds", "1"]
-    argv = [sys.executable, "-m", "bench", "--only", "ours", *load, "--json", str(figures)]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "lone satellite" in done.stdout
-    assert json.loads(figures.read_text("utf-8"))["medians"]["ours"]["p50_ms"] > 0

@@ -103,10 +103,10 @@ def test_typed_in_the_terminal(scene: Scene) -> None:
         "terminal", [Path(sys.executable).with_name("hivemind-client"), "terminal", *where, *who]
     )
     terminal.write("what time is it\n")
-    terminal.wait_output(">  ", ANSWER_S)  # the newest OVOS mixes up what comes at once in one session
+    terminal.wait_output(">  ")  # the newest OVOS mixes up what comes at once in one session
     terminal.write("hello world\n")
     terminal.close_stdin()
-    assert terminal.wait_exit(ANSWER_S) == 0
+    assert terminal.wait_exit() == 0
     assert re.search(rf"^>  .*{hours()}", terminal.output(), re.MULTILINE)
     assert ">  Hello world" in terminal.output()
     assert "denied" not in terminal.output()
@@ -139,11 +139,23 @@ def test_a_skill_keeps_up_a_conversation_with_one_satellite(scene: Scene) -> Non
     """Older OVOS could not: it asks every skill that was ever active, and lets none go."""
     kitchen, bedroom = scene.voice(OURS), scene.voice(OURS, "bedroom")
     assert kitchen.ask("be a parrot") == ["I am a parrot"]
-    assert kitchen.ask("who made you") == ["you said who made you"]
-    answered(scene, bedroom, "who made you")
-    assert kitchen.ask("what time is it") == ["you said what time is it"]
-    assert kitchen.ask("that is enough") == ["silence"]
+    try:
+        parrot_says(kitchen, "who made you", "you said who made you")
+        answered(scene, bedroom, "who made you")
+        parrot_says(kitchen, "what time is it", "you said what time is it")
+    finally:
+        parrot_says(kitchen, "that is enough", "silence")
     answered(scene, kitchen, "who made you")
+
+
+def parrot_says(voice: Voice, text: str, expected: str) -> None:
+    """Say something until the parrot takes it: OVOS asks a skill for half a second whether it wants to, and a loaded
+    machine may be slower."""
+
+    def said() -> bool:
+        return voice.ask(text) == [expected] or not voice.ask("be a parrot")
+
+    wait_until(said, 60, f"{expected!r}\n{voice.child.tail()}")
 
 
 def test_a_skill_asks_back_and_gets_its_answer_from_whoever_it_asked(scene: Scene) -> None:

@@ -183,11 +183,19 @@ def turn(client: HiveMessageBusClient, text: str, timeout_s: float) -> Iterator[
     yield _outcome(heard, text, in_time, timeout_s if not in_time else took_s, client.problem)
 
 
+def _parted(denial: Denial) -> tuple[str, str]:
+    """Return the reason of a denial and what to do about it, which our hubs say in one."""
+    if denial.cure:
+        return denial.reason or denial.code, denial.cure
+    why, _, cure = denial.reason.partition(". ")
+    return why or denial.code, f"{cure.rstrip('.')}." if cure else ""
+
+
 def _outcome(heard: _Turn, text: str, in_time: bool, seconds: float, problem: str) -> Finding:
     denial = heard.denial
     if denial is not None:
-        what = f"The hub denied {denial.denied_type or 'what was asked'}: {denial.reason or denial.code}."
-        return fail("probe", what, denial.cure, denial.code)
+        why, cure = _parted(denial)
+        return fail("probe", f"The hub denied {denial.denied_type or 'what was asked'}: {why}.", cure, denial.code)
     if heard.words:
         said = heard.words[0]
         shown = said if len(said) <= MOST_SHOWN else f"{said[:MOST_SHOWN]}…"

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it
+
 FLUSH_S = 1.0
 """How long `stop` waits for what is queued."""
 
@@ -175,7 +177,7 @@ class BusConnection:
             writer = asyncio.create_task(self._outbox.pump(send, partial(_cut, link), self._tuning.stall_s))
             try:
                 self._up()
-                await self._read(ws, deliver)
+                await self._read(ws, deliver, link)
             finally:
                 self._down()
                 writer.cancel()
@@ -183,9 +185,10 @@ class BusConnection:
                 _cut(link)
         self._report_down("it does not answer" if ws.exception() else f"closed with code {ws.close_code}")
 
-    async def _read(self, ws: Socket, deliver: Deliver) -> None:
+    async def _read(self, ws: Socket, deliver: Deliver, link: socket.socket) -> None:
         turn, time = 0, asyncio.get_running_loop().time
         async for frame in ws:
+            _acknowledge(link)
             began = time()
             if frame.type is aiohttp.WSMsgType.TEXT or frame.type is aiohttp.WSMsgType.BINARY:
                 _take(frame.data, deliver)
@@ -233,6 +236,18 @@ def _own_handle(ws: Socket) -> socket.socket:
     if link is None:
         raise ConnectionResetError("closed at once")
     return socket.socket(fileno=os.dup(link.fileno()))
+
+
+def _acknowledge(link: socket.socket) -> None:
+    """Let the other end know at once that something came: the bus of OVOS sends by Nagle's rule, which keeps back its
+    next frame until then, and a kernel takes 40 ms. It must be asked each time.
+    """
+    if _QUICKACK is None:
+        return
+    try:
+        link.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+    except OSError:
+        log.debug("The connection was gone already")
 
 
 def _cut(link: socket.socket) -> None:

@@ -1,14 +1,12 @@
 """Checks of what is behind the hub: its assistant's message bus, and the hub above. Nothing but a question whether the
-bus is ready is ever put on it."""
+assistant is ready is put on the bus, unless a turn with it is asked for (`probe`)."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
 
-from hivemind_bus_client.doctor.door import any_certificate
 from hivemind_bus_client.doctor.door import look as look_behind
 from hivemind_bus_client.doctor.findings import FAIL, Finding, fail, ok, warn
 from hivemind_bus_client.doctor.network import OPEN, knock, places, reachable, resolved
@@ -17,11 +15,12 @@ from ..agents import AGENTS
 from ..agents.busclient import BusAddress
 from ..config import Config, ConfigError
 from .case import HubCase
+from .probe import turn
 from .settings import unusable
+from .wire import connected, read
 
 IS_READY, READY = "mycroft.skills.is_ready", "mycroft.skills.is_ready.response"
-OPEN_S, ANSWER_S = 4.0, 3.0
-MAX_FRAME = 32 * 1024 * 1024
+ANSWER_S = 3.0
 START = "Start OVOS, or set `agent_protocol` in server.json to where its message bus is."
 WHAT = "agent"
 
@@ -36,10 +35,10 @@ def look(case: HubCase) -> Iterator[Finding]:
     elif config.agent_module == "builtin":
         yield ok(WHAT, "The built-in assistant answers.")
     else:
-        yield from _bus(config)
+        yield from _bus(config, case.probe)
 
 
-def _bus(config: Config) -> Iterator[Finding]:
+def _bus(config: Config, probe: str) -> Iterator[Finding]:
     try:
         address = BusAddress.from_config(config.agent)
     except ConfigError as error:
@@ -47,6 +46,8 @@ def _bus(config: Config) -> Iterator[Finding]:
         return
     if _is_open(address):
         yield _asked(address)
+        if probe:
+            yield _said(address, probe)
     elif config.agent_module == "auto":
         yield ok(WHAT, f"No OVOS message bus is at {address.url}: the built-in assistant answers until there is one.")
     elif config.agent_module == "embedded":
@@ -60,6 +61,15 @@ def _is_open(address: BusAddress) -> bool:
         return any(knock(place) == OPEN for place in places(address.host, address.port))
     except (OSError, UnicodeError):
         return False
+
+
+def _said(address: BusAddress, text: str) -> Finding:
+    from websockets.exceptions import WebSocketException
+
+    try:
+        return turn(address, text)
+    except (OSError, WebSocketException, ValueError) as error:
+        return fail("probe", f"The message bus at {address.url} closed the connection ({type(error).__name__}).", START)
 
 
 def _asked(address: BusAddress) -> Finding:
@@ -82,32 +92,19 @@ def _asked(address: BusAddress) -> Finding:
 
 def _is_ready(address: BusAddress) -> bool | None:
     """Ask, and return the answer; None where there is none. Raises OSError, ValueError, WebSocketException."""
-    from websockets.sync.client import connect
-
-    context = any_certificate() if address.ssl else None
     asked = json.dumps({"type": IS_READY, "data": {}, "context": {"source": "hivemind-doctor"}})
-    options: dict[str, Any] = {"ssl": context, "proxy": None, "compression": None, "max_size": MAX_FRAME}
-    with connect(address.url, open_timeout=OPEN_S, close_timeout=1, **options) as bus:
+    with connected(address) as bus:
         bus.send(asked)
         until = time.monotonic() + ANSWER_S
         while (left_s := until - time.monotonic()) > 0:
             try:
-                heard = _read(bus.recv(left_s))
+                heard = read(bus.recv(left_s))
             except TimeoutError:
                 return None
             if heard.get("type") == READY:
                 data = heard.get("data")
                 return isinstance(data, dict) and data.get("status") is True
     return None
-
-
-def _read(frame: str | bytes) -> dict[str, Any]:
-    """Return a message of the bus; an empty one for what is none."""
-    try:
-        value = json.loads(frame)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def upstream(case: HubCase) -> Iterator[Finding]:

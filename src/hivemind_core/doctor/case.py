@@ -17,5 +17,7 @@ class HubCase:
     named_config: Path | None = None
     """The server.json that the command line names."""
     wall: Callable[[], float] = time.time
+    probe: str = ""
+    """What to say to the assistant; nothing is said where it is empty."""
     config: Config | None = None
     """Once it was read; checks that need it say nothing without it."""

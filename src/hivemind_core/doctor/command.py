@@ -10,10 +10,12 @@ from hivemind_bus_client.doctor.machine import clock, versions
 from hivemind_bus_client.doctor.running import Check
 from hivemind_bus_client.doctor.telling import tell
 
-from . import agent, certificates, clients, identity, ports, services, settings, shared
+from . import admin, agent, certificates, clients, identity, ports, services, settings, shared
 from .case import HubCase
 
 LIBRARIES = ("aiohttp", "websockets", "cryptography", "zxcvbn")
+AGENT_S = 40.0
+"""What a question and a turn with the assistant may take."""
 OPTIONAL = ("msgspec", "uvloop", "redis", "ovos-bus-client")
 
 
@@ -34,7 +36,8 @@ CHECKS = (
     Check("clients", clients.look),
     Check("port", ports.look),
     Check("certificate", certificates.look),
-    Check("agent", agent.look),
+    Check("admin", admin.look),
+    Check("agent", agent.look, AGENT_S),
     Check("upstream", agent.upstream),
     Check("cluster", shared.look),
     Check("service", services.look),
@@ -42,6 +45,9 @@ CHECKS = (
 """In this order: a later one may use what an earlier one found out."""
 
 
-def examine(named_config: Path | None, *, as_json: bool) -> None:
-    """Examine this hub and print what was found. Raises Exit with code 1 where something failed."""
-    tell(CHECKS, HubCase(named_config), as_json=as_json)
+def examine(named_config: Path | None, probe: str = "", *, as_json: bool) -> None:
+    """Examine this hub and print what was found. Raises Exit with code 1 where something failed.
+
+    `probe` is said to the assistant, where it is not empty.
+    """
+    tell(CHECKS, HubCase(named_config, probe=probe), as_json=as_json)

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from hivemind_bus_client.doctor.files import private
 from hivemind_bus_client.doctor.findings import Finding, fail, ok, warn
 
+from ..admin_config import DEFAULT_HOST
 from ..config import Config, ConfigError, load_config
 from ..config import warnings as remarks
+from ..origins import ANY
 from ..own_address import EVERYWHERE
 from ..transport_config import HTTP_MODULE
 from .case import HubCase
@@ -48,7 +50,8 @@ def unusable(what: str, error: Exception, cure: str) -> Finding:
 
 def _has_secrets(config: Config) -> bool:
     cluster = config.cluster is not None and bool(config.cluster.password)
-    return cluster or bool(config.upstream.password) or bool(config.database.get("password"))
+    admin = config.admin is not None and bool(config.admin.token)
+    return cluster or admin or bool(config.upstream.password) or bool(config.database.get("password"))
 
 
 def _risks(config: Config) -> Iterator[Finding]:
@@ -66,6 +69,22 @@ def _risks(config: Config) -> Iterator[Finding]:
         )
     if config.max_connections_per_address == 0:
         yield warn(WHAT, "One address may open any number of connections.", "Remove `max_connections_per_address`.")
+    if not (config.limits.client.is_limit and config.limits.address.is_limit):
+        yield warn(
+            WHAT, "A client, or an address, may send as much as it likes.", "Remove `limits`, or give each a rate."
+        )
+    if config.http is not None and ANY in config.http.origins.origins:
+        yield warn(
+            WHAT,
+            f"Any web page may use `{HTTP_MODULE}` from the browser of whoever opens it.",
+            "Name the pages in `allowed_origins`, as `https://HOST`.",
+        )
+    if config.admin is not None and not config.admin.is_loopback:
+        yield warn(
+            WHAT,
+            f"The admin address {config.admin.host} is for other machines: its token crosses the network in the clear.",
+            f"Put a proxy with TLS before it, or set `admin.host` to {DEFAULT_HOST}.",
+        )
     if not config.serves_websocket and config.http is None:
         yield fail(WHAT, "`network_protocol` enables no transport.", "Add `hivemind-websocket-plugin` to it.")
     if config.http is not None and config.http.tls is None and config.http.host in EVERYWHERE:

@@ -71,8 +71,11 @@ class Store(Protocol):
     def delete(self, client_id: int) -> bool:
         """Make the row a tombstone: only its id is left. False where there was none to delete."""
 
-    def wait_less(self, patience_s: float) -> None:
-        """Wait only so long for others who hold it locked: what cannot be written now is tried again."""
+    def serve(self, patience_s: float) -> None:
+        """Be the store of a hub: wait only so long for others who hold it locked, since who waits is tried again.
+
+        Raises StorageError where nothing could be written: it is better said now.
+        """
 
     def close(self) -> None:
         """Let go of the store."""

@@ -33,6 +33,12 @@ def told(error: Exception, path: Path | None) -> str:
     return f"{text}. {cure}".rstrip()
 
 
+def check_writable(path: Path | None) -> None:
+    """Raise OSError where no file beside this one could be written, whatever SQLite has open already."""
+    if path is not None and _is_read_only(path):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
 def _is_read_only(path: Path) -> bool:
     """Tell whether the system refuses every file there; one that failed does not say so when it is asked."""
     if sys.platform != "linux":

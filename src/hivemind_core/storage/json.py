@@ -58,7 +58,9 @@ class JSONStore:
             with _errors("upgrade", self.path):
                 write_private(_sentinel(self.path), str(SCHEMA_VERSION))
 
-    def wait_less(self, patience_s: float) -> None:
+    def serve(self, patience_s: float) -> None:
+        with self._errors("open"):
+            cures.check_writable(self.path)
         self._file.patience_s = patience_s
 
     # reading

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hivemind_bus_client.codec import whole_characters
 from hivemind_bus_client.identity_file import write_private
 
 try:
@@ -126,6 +125,8 @@ def _identity(found: os.stat_result) -> Identity:
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
+    from hivemind_bus_client.codec import whole_characters  # `--help` needs none of it
+
     try:
         text = data.decode("utf-8-sig")
         lines = text.split("\n")

@@ -249,8 +249,8 @@ class RedisStore:
         record = self._write_one(client_id, lambda record: buried(client_id))
         return record is not None
 
-    def wait_less(self, patience_s: float) -> None:
-        """Redis keeps nobody waiting."""
+    def serve(self, patience_s: float) -> None:
+        """Nothing is to be done: Redis keeps nobody waiting."""
 
     def close(self) -> None:
         self._redis.close()

@@ -70,8 +70,9 @@ class SQLiteStore:
             self._file = NO_FILE
             self._open()
 
-    def wait_less(self, patience_s: float) -> None:
+    def serve(self, patience_s: float) -> None:
         with self._errors("open"):
+            cures.check_writable(self.path)
             self._patience_s = patience_s
             self._db.execute(f"PRAGMA busy_timeout = {round(patience_s * 1000)}")
 

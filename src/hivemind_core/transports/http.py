@@ -130,7 +130,7 @@ class HTTPTransport:
             held = Held(self._sessions, self._serve_passed, self._passing.is_at)
             await self._passing.start(held.handlers)
         # A fetch whose connection is lost must take nothing out of its queue.
-        self._server = IntakeServer(self._answer, handler_cancellation=True)
+        self._server = IntakeServer(self._answer, self._hub.meter.refusals.count, handler_cancellation=True)
         await self._listening.open(self._server)
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep_always())
 

@@ -26,6 +26,8 @@ REQUEST_WITHIN_S = 10.0
 """How long a connection may take to say what it wants."""
 MAX_SILENT = 1024
 """Connections that have not said yet; one more cuts the oldest of them."""
+CUT_OFF = "cut_off"
+"""What counts a connection that is cut: it is told nothing, since it has said nothing that a hub answers."""
 KEPT_S = 75.0
 """How long a connection is kept for a next request."""
 _OPTIONS: dict[str, Any] = {
@@ -40,8 +42,10 @@ Answer: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class Strangers:
     """All connections of a server that have no session."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[str], None] | None = None) -> None:
+        """`told` counts each connection that is cut, by the code `cut_off`."""
         self.bytes_held = 0
+        self.told = told
         self._silent: dict[Intake, None] = {}
 
     def enter(self, connection: Intake) -> None:
@@ -138,6 +142,8 @@ class Intake(web.RequestHandler):
         """End the connection at once."""
         if self.transport is not None:
             log.info("cutting %s: %s", self.transport.get_extra_info("peername"), why)
+            if self._strangers.told is not None:
+                self._strangers.told(CUT_OFF)
             self.transport.abort()
 
     def log_exception(self, *args: Any, **named: Any) -> None:
@@ -157,10 +163,12 @@ class Intake(web.RequestHandler):
 class IntakeServer(web.Server):
     """Makes an `Intake` of each connection."""
 
-    def __init__(self, handler: Answer, *, handler_cancellation: bool = False) -> None:
-        """With `handler_cancellation` an answer is given up when its connection is lost."""
+    def __init__(
+        self, handler: Answer, told: Callable[[str], None] | None = None, *, handler_cancellation: bool = False
+    ) -> None:
+        """`told` is for `Strangers`. With `handler_cancellation` an answer is given up when its connection is lost."""
         super().__init__(handler, handler_cancellation=handler_cancellation)
-        self.strangers = Strangers()
+        self.strangers = Strangers(told)
 
     def __call__(self) -> Intake:
         return Intake(self, self.strangers)

@@ -11,6 +11,7 @@ import pytest
 
 from helpers.link_hub import LinkHub, Peer
 from hivemind_bus_client.address import Address
+from hivemind_bus_client.denials import told
 from hivemind_bus_client.doctor.findings import Finding
 from hivemind_bus_client.doctor.session import session
 from hivemind_bus_client.doctor.visit import Visit
@@ -171,3 +172,15 @@ async def test_a_new_device_gets_its_key_as_on_any_first_connection(hub: LinkHub
         assert [finding.verdict for finding in told] == ["ok", "ok"]
     made = {path.name for path in (tmp_path / "fresh").iterdir()}
     assert made == {Path(fresh.noise_key).name}
+
+
+async def test_what_a_hub_says_to_do_is_told_apart(hub: LinkHub, identity: NodeIdentity) -> None:
+    async def deny(peer: Peer, message: Message) -> None:
+        code = "acl_disallowed_type"
+        denial = {"code": code, "denied_type": message.msg_type, "reason": told(code, message.msg_type)}
+        await peer.tell("hive.policy.denied", denial, session=message.context.get("session"))
+
+    hub.answer = deny
+    *_, turn = await found(hub, identity, probe=ASKED)
+    assert "On the hub" not in turn.reason
+    assert turn.cure.startswith("On the hub run `hivemind-core allow-msg ")

@@ -3,15 +3,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import aiohttp
 import pytest
 
 from helpers.agent_bus import echo_bus, eventually, stopped_bus
 from helpers.processes import free_port
 from hivemind_bus_client.message import Message
+from hivemind_core.agents import busclient
 from hivemind_core.agents.busclient import Backoff, BusAddress, BusConnection, BusTuning
 from hivemind_core.agents.queues import QueueLimits
 from hivemind_core.bus_frames import MAX_FRAME_BYTES
@@ -77,6 +80,18 @@ def test_pauses_double_up_to_the_longest_and_begin_again() -> None:
         assert longest * 0.75 <= pause <= longest
     backoff.reset()
     assert backoff.pause() <= 0.2
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="Linux alone has it")
+async def test_what_the_bus_sends_is_acknowledged_at_once() -> None:
+    async with echo_bus(free_port()) as bus, Joined(bus.port) as joined:
+        await joined.up()
+        assert joined.bus._ws is not None
+        link = joined.bus._ws.get_extra_info("socket")
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        joined.bus.send(frame("t"))
+        await eventually(lambda: joined.heard("t"))
+        assert link.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 1
 
 
 async def test_messages_go_out_and_come_back_in_order() -> None:
@@ -234,6 +249,29 @@ async def test_a_flood_from_the_bus_leaves_others_their_turn() -> None:
             await asyncio.sleep(0)
         await flood
         assert turns >= 3_000 // 64
+
+
+async def test_after_one_that_took_long_it_is_everybodys_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Giants come off the socket one after the other without waiting, and each takes a fifth of a second."""
+    monkeypatch.setattr(busclient, "LONG_S", 0.0)
+    turns = 0
+
+    async def giants() -> Any:
+        for _ in range(10):
+            yield aiohttp.WSMessage(aiohttp.WSMsgType.TEXT, '{"type":"giant"}', None)
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    bus, seen = BusConnection(BusAddress(), QUICK), []
+    counting = asyncio.create_task(count())
+    await bus._read(giants(), seen.append)
+    counting.cancel()
+    assert len(seen) == 10
+    assert turns >= 9
 
 
 async def _flood(bus: Any, count: int) -> None:

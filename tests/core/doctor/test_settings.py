@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from hivemind_core.config import HTTP_MODULE as HTTP
+from hivemind_core.config import WEBSOCKET_MODULE as WEBSOCKET
 from hivemind_core.config import ConfigError, default_path
 from hivemind_core.doctor.case import HubCase
 from hivemind_core.doctor.settings import look, unusable
@@ -58,6 +60,9 @@ def test_a_key_that_nothing_reads() -> None:
         ({"runtime_password_strength_check": False}, "easy to guess"),
         ({"min_protocol_version": 0}, "Protocol v0"),
         ({"max_connections_per_address": 0}, "any number of connections"),
+        ({"limits": {"client_messages_per_s": 0, "client_bytes_per_s": 0}}, "as much as it likes"),
+        ({"network_protocol": {HTTP: {"host": "127.0.0.1", "allowed_origins": "*"}, WEBSOCKET: {}}}, "Any web page"),
+        ({"admin": {"port": 1, "host": "0.0.0.0", "token": "a-token-of-some-length"}}, "in the clear"),
         ({"agent_protocol": {"module": "embedded", "embedded": {"host": "0.0.0.0"}}}, "open to the whole network"),
         ({"policy": {"chain": [{"module": "x", "optional": True}]}}, "optional policy"),
     ],

@@ -42,3 +42,12 @@ def test_a_read_only_file_system_is_named_whatever_the_error(tmp_path: Path, mon
     for text in ("disk I/O error", "attempt to write a readonly database"):
         assert cures.told(sqlite3.OperationalError(text), tmp_path / "x") == f"{text}. {cures.READ_ONLY}"
     assert cures.DAMAGED in cures.told(sqlite3.DatabaseError("file is not a database"), tmp_path / "x")
+    with pytest.raises(OSError, match="Read-only"):
+        cures.check_writable(tmp_path / "x")
+
+
+def test_where_files_can_be_written_that_is_so(tmp_path: Path) -> None:
+    before = list(tmp_path.iterdir())
+    cures.check_writable(tmp_path / "x")
+    cures.check_writable(None)
+    assert list(tmp_path.iterdir()) == before

@@ -305,3 +305,12 @@ def test_a_deleted_row_of_a_released_hub_is_a_tombstone(path: Path) -> None:
     make(path, {"3": {**json.loads(NEW_ROW)["1"], "client_id": 3, "api_key": "revoked", "name": "", "password": None,
                       "allowed_types": []}})  # fmt: skip
     assert load(path) == {3: tombstone(3)}
+
+
+def test_a_file_that_cannot_be_read_is_let_go_of(tmp_path: Path) -> None:
+    (tmp_path / "clients.json").write_text("{")
+    before = len(list(Path("/dev/fd").iterdir()))
+    for _ in range(20):
+        with pytest.raises(StorageError):
+            JSONStore(tmp_path / "clients.json")
+    assert len(list(Path("/dev/fd").iterdir())) < before + 20

@@ -82,6 +82,7 @@ def test_lines_of_comments_are_passed_over(file: JSONFile) -> None:
         (b"\xff\xfe", "not valid JSON"),
         (b'{"a": ' + b"[" * 100_000, "not valid JSON"),
         (b'{"a": ' + b"9" * 5000 + b"}", "not valid JSON"),
+        (b'{"a": "\\ud800"}', "not valid JSON"),
     ],
 )
 def test_what_is_no_json_object_is_refused_and_left_alone(file: JSONFile, data: bytes, reason: str) -> None:

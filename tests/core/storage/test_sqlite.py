@@ -273,7 +273,7 @@ def test_one_that_was_emptied_beside_its_log_is_refused_and_the_log_stays(path: 
 def test_it_waits_less_for_others_where_it_is_told_to(path: Path) -> None:
     with closing(SQLiteStore(path)) as store, closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
-        store.wait_less(0.01)
+        store.serve(0.01)
         with pytest.raises(StorageError, match="locked"):
             store.insert(Client(0, "key"))
         other.rollback()

@@ -36,7 +36,8 @@ class Rig:
         self.connections: list[Intake] = []
         self.frames: list[int] = []
         self.trusted = False
-        self.server = IntakeServer(self.answer)
+        self.cut: list[str] = []
+        self.server = IntakeServer(self.answer, self.cut.append)
         self.port = 0
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -103,6 +104,7 @@ async def test_a_stranger_that_streams_a_large_frame_is_cut(rig: Rig, caplog: py
     tracemalloc.stop()
     writer.close()
     assert "bytes without a session" in caplog.text
+    assert rig.cut == [intake.CUT_OFF]
     assert peak < 3 * 1024 * 1024
     assert rig.frames == []
     assert rig.held == 0

@@ -375,3 +375,15 @@ async def test_other_methods_are_not_upgraded() -> None:
             assert answer.headers["Connection"] == "close"
         async with rig.http.head(rig.url + "_healthz") as answer:
             assert answer.status == 204
+
+
+@pytest.mark.parametrize("path", [b"/", b"/_healthz"])
+async def test_a_header_that_is_no_text_fails_nothing(path: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with rigged() as rig:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.transport.port)
+        head = UPGRADE.encode().replace(b"websocket", b"websock\xfft", 1)
+        writer.write(b"GET " + path + b" HTTP/1.1\r\n" + head)
+        answer = await asyncio.wait_for(reader.read(), 60)
+        assert answer.split()[1] in (b"204", b"400")
+        writer.close()
+    assert "Traceback" not in caplog.text

@@ -1,0 +1,76 @@
+"""So many at a turn of the loop, in their order."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hivemind_core.transports.turnstile import Turnstile
+
+
+class Crowd:
+    """Counts the turns of the loop, and notes in which of them each one came through."""
+
+    def __init__(self, turnstile: Turnstile) -> None:
+        self.turnstile = turnstile
+        self.through: list[tuple[int, int]] = []
+        self._turn = 0
+
+    async def _pass(self, number: int) -> None:
+        await self.turnstile.enter()
+        self.through.append((number, self._turn))
+
+    async def run(self, size: int) -> None:
+        tasks = [asyncio.ensure_future(self._pass(number)) for number in range(size)]
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0)
+            self._turn += 1
+
+    @property
+    def at_once(self) -> int:
+        """The most that came through in one turn."""
+        turns = [turn for _, turn in self.through]
+        return max(turns.count(turn) for turn in turns)
+
+
+async def test_few_come_through_at_once() -> None:
+    crowd = Crowd(Turnstile(steps=4))
+    await crowd.run(4)
+    assert len({turn for _, turn in crowd.through}) == 1
+
+
+async def test_many_take_turns_in_their_order() -> None:
+    crowd = Crowd(Turnstile(steps=4))
+    await crowd.run(50)
+    assert [number for number, _ in crowd.through] == list(range(50))
+    assert crowd.at_once <= 8  # two batches meet where the loop runs what is ready in one go
+    assert crowd.through[-1][1] >= 50 / 8
+
+
+async def test_it_is_as_new_after_a_crowd() -> None:
+    turnstile = Turnstile(steps=4)
+    await Crowd(turnstile).run(9)
+    await asyncio.sleep(0.01)
+    crowd = Crowd(turnstile)
+    await crowd.run(4)
+    assert len({turn for _, turn in crowd.through}) == 1
+
+
+async def test_who_gave_up_costs_no_turn() -> None:
+    turnstile = Turnstile(steps=1)
+    await turnstile.enter()
+    tasks = [asyncio.ensure_future(turnstile.enter()) for _ in range(3)]
+    await asyncio.sleep(0)  # the first had the room of a new turn
+    tasks[1].cancel()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in done] == [type(None), asyncio.CancelledError, type(None)]
+
+
+async def test_no_more_than_so_many_wait() -> None:
+    turnstile = Turnstile(steps=1, most=2)
+    await turnstile.enter()
+    tasks = [asyncio.ensure_future(turnstile.enter()) for _ in range(3)]
+    assert not turnstile.is_full
+    await asyncio.sleep(0)  # the first had the room of a new turn
+    assert turnstile.is_full
+    await asyncio.gather(*tasks)
+    assert not turnstile.is_full
