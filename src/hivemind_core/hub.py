@@ -48,7 +48,7 @@ from .workers import ThreadWorkers, Workers
 
 log = logging.getLogger(__name__)
 
-REST_AFTER_S = 60.0
+REST_AFTER_S, REST_EVERY_S = 60.0, 10.0
 RETRY_PINS_S = 30.0
 FINISH_S = 5.0
 MAX_PARTS_BYTES = 256 * 1024 * 1024
@@ -93,7 +93,7 @@ class Hub:
         self._tasks = Tasks()
         self._parts_budget = PartsBudget(MAX_PARTS_BYTES)
         self._seen = SeenWriter(db, self.workers, self.clocks, self._tasks.spawn, config.last_seen_update_interval_s)
-        self._pins_retried_at = self.clocks.monotonic()
+        self._pins_retried_at = self._rested_at = self.clocks.monotonic()
         self._carry_out: dict[type, Callable[[Peer, Any], None]] = {
             Register: self._register,
             ToAgent: self._to_agent,
@@ -186,9 +186,11 @@ class Hub:
         self.refusals.tick()
         for peer in [peer for peer in self.peers.connections() if (peer.link.deadline() or now + 1) <= now]:
             self._handle(peer, peer.link.tick(now))
-        for peer in self.peers:
-            if now - peer.active_at > REST_AFTER_S:
-                peer.link.rest()
+        if now - self._rested_at >= REST_EVERY_S:
+            self._rested_at = now
+            for peer in self.peers:
+                if now - peer.active_at > REST_AFTER_S:
+                    peer.link.rest()
         for peer in self.peers.freed(self.company.has):
             self._enter(peer)
         self.mesh.questions.tick()

@@ -77,7 +77,7 @@ async def test_what_failed_is_written_later_and_said_once(caplog: pytest.LogCapt
     scene.db.problem = ""
     scene.now += RETRY_S
     await scene.note()
-    assert scene.db.rows == {1: WALL + 100, 2: WALL + 104}
+    assert scene.db.rows == {1: WALL + 100, 2: WALL + 100 + RETRY_S - 1}
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
 
 

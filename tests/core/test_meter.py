@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hivemind_bus_client.link import Refused
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_core import meter
 from hivemind_core.testing import MemoryHive
@@ -54,7 +55,9 @@ async def test_a_handshake_by_what_became_of_it() -> None:
         assert values(hive, "hivemind_handshakes_total") == {("", "opened"): 1}
         assert [key[1] for key in values(hive, "hivemind_sessions_total")] == ["3"]
         assert values(hive, "hivemind_handshake_seconds")[("_count",)] == 1
-        assert await hive.hub.identify("no token at all", "10.0.0.1") is not None
+        found = await hive.hub.identify("no token at all", "10.0.0.1")
+        assert isinstance(found, Refused)
+        hive.hub.refusals.stranger("10.0.0.1", found)
         assert values(hive, "hivemind_handshakes_total")[("", "invalid_authorization")] == 1
         assert values(hive, "hivemind_refusals_total") == {("", "invalid_authorization"): 1}
 

@@ -72,14 +72,10 @@ async def test_a_bus_that_stands_still(scene: FaultScene) -> None:
     await scene.until_ready("agent")
 
 
-async def flooding(bus: ClientConnection, frames: list[str], until: asyncio.Event) -> int:
-    """Put messages on a bus as fast as it takes them; how many."""
-    sent = 0
-    while not until.is_set():
-        for frame in frames:
-            await bus.send(frame)
-            sent += 1
-    return sent
+async def flooding(bus: ClientConnection, frames: list[str]) -> None:
+    """Put messages on a bus as fast as it takes them."""
+    for frame in frames:
+        await bus.send(frame)
 
 
 def to(destination: Any, size: int) -> str:
@@ -88,8 +84,8 @@ def to(destination: Any, size: int) -> str:
 
 
 FLOODS = {
-    "thousands a second, to nobody": [to("nobody", 50)] * 500 + [to(["a", None, 7], 50)] * 500,
-    "giants": [to("nobody", 20_000_000)],
+    "thousands, to nobody": [to("nobody", 50), to(["a", None, 7], 50)] * 2500,
+    "giants": [to("nobody", 20_000_000)] * 5,
 }
 
 
@@ -101,12 +97,10 @@ async def test_a_bus_that_floods(scene: FaultScene) -> None:
     async with connect(f"ws://127.0.0.1:{scene.bus_port}/core", compression=None, max_size=None) as bus:
         reading = asyncio.create_task(_read(bus))
         for name, frames in FLOODS.items():
-            over = asyncio.Event()
-            sending = asyncio.create_task(flooding(bus, frames, over))
+            sending = asyncio.create_task(flooding(bus, frames))
             await answered(kitchen, words=f"through {name}")
             assert scene.ask("/healthz")[0] == 200
-            over.set()
-            assert await asyncio.wait_for(sending, 60) >= len(frames)
+            await sending
         reading.cancel()
     await answered(kitchen, words="after the flood")
     await eventually(lambda: scene.status("VmRSS") - before < GROWN_KB, "memory")

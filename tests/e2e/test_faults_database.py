@@ -71,7 +71,7 @@ async def test_a_disk_that_fails_under_the_hub(scene: FaultScene, disk: Disk) ->
     scene.hub.stop()
     assert "Its file system is read-only" in refusal(scene)
     disk.repair()
-    scene.hub.start()
+    scene.again()
     await answered(await scene.session("key-1", device=known.device), await scene.session("key-2", device=new.device))
     await scene.hang_up()
 
@@ -119,7 +119,7 @@ async def test_damage_under_the_hub_and_the_way_back(scene: FaultScene) -> None:
         assert CURES in refusal(scene)
         shutil.rmtree(scene.folder)
         shutil.copytree(copy, scene.folder)
-        scene.hub.start()
+        scene.again()
         known = await scene.session("key-1", device=known.device)
         await scene.until_ready()
         await answered(known)
@@ -135,6 +135,6 @@ async def test_a_damaged_log_costs_what_was_last_written_and_no_more(children: C
     with scene.log.open("r+b") as log:
         log.seek(-3000, os.SEEK_END)
         log.write(os.urandom(3000))
-    scene.hub.start()
+    scene.again()
     await answered(await scene.session("key-1", device=first.device))
     await scene.hang_up()

@@ -24,7 +24,7 @@ SILENT, UNFINISHED, UNKNOWN = MAX_SILENT + 200, 40, 200
 FEW_FILES = 25
 MESSAGES, AT_ONCE = 8_000, 100
 GROWN_KB = 6_000
-"""8,000 messages of which each left one byte in a kilobyte behind would be more."""
+"""Less than a kilobyte for each of them."""
 
 
 @pytest.fixture

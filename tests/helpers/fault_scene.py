@@ -113,7 +113,12 @@ class FaultScene:
     def start(self, env: Mapping[str, str] | None = None) -> FaultScene:
         """Fill the database and start the hub."""
         self.fill()
+        return self.again(env)
+
+    def again(self, env: Mapping[str, str] | None = None) -> FaultScene:
+        """Start the hub on what is there."""
         self.hub._started(env or {})
+        wait_until(lambda: not self.reason("agent"), 60, "the bus")
         return self
 
     # how the hub is

@@ -52,7 +52,7 @@ class KillRounds:
         self.added += adding.lines()
         await scene.hang_up()
         self._look()
-        scene.hub.start()
+        scene.again()
 
     def _look(self) -> None:
         rows = self._scene.rows()

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import pytest
 
@@ -52,6 +52,9 @@ def programs(make: str) -> Path:
 class Pair:
     """One hub with one client row (KEY, PASSWORD), running, and satellites that reach it through the tap."""
 
+    _written: ClassVar[dict[str, dict[Path, tuple[int, bytes]]]] = {}
+    """What `add-client` of each make of hub has written."""
+
     def __init__(self, children: Children, satellite_make: str, hub_make: str) -> None:
         self.children = children
         self.satellite_make = satellite_make
@@ -62,10 +65,26 @@ class Pair:
         self.bus = children.spawn("bus", stub)
         bus_port = self.bus.expect("ready")["port"]
         self.hub = HubProcess(children, programs(hub_make) / "hivemind-core", bus_port)
-        self.hub.add_client(KEY, PASSWORD)
+        self._admit()
         self.hub.start()
         self.port = free_port()
         self.tap = self._start_tap()
+
+    def _admit(self) -> None:
+        """Make the client row: by the hub's own command once, whose files serve for the next hubs of its make."""
+        folder = self.hub.home.data
+        if self.hub_make not in self._written:
+            self.hub.add_client(KEY, PASSWORD)
+            files = [file for file in folder.rglob("*") if file.is_file()]
+            self._written[self.hub_make] = {
+                file.relative_to(folder): (file.stat().st_mode, file.read_bytes()) for file in files
+            }
+            return
+        for name, (mode, content) in self._written[self.hub_make].items():
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+            file.chmod(mode)
 
     def _start_tap(self) -> Child:
         ports = ["--port", str(self.port), "--to", str(self.hub.port)]

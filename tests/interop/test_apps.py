@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
@@ -19,11 +20,12 @@ import pytest
 from helpers import bus_stub
 from helpers.hub_process import HOST, UTTERANCE, HubProcess
 from helpers.pair import DRIVERS, KEY, OUR_PROGRAMS, PASSWORD, RECONNECT_S, cannot_run
-from helpers.processes import Child, Children, free_port, json_lines, wait_until
+from helpers.processes import Child, ChildError, Children, free_port, json_lines, wait_until
 from helpers.released import CALLER, PINS, EnvironmentFailed, build_wheels, make_environment
 
 ROOT = Path(__file__).parents[2]
 WHEREABOUTS = {"PYTHONPATH": str(DRIVERS / "whereabouts")}
+ASKED_AGAIN_S = 1.0
 APPLICATIONS = ("flask-chatroom", "cli", "deltachat")
 
 
@@ -106,9 +108,17 @@ class Stage:
 
 
 def state_of(application: Child) -> dict[str, Any]:
-    """What its process says of the client in it."""
-    application.process.send_signal(signal.SIGUSR1)
-    return application.expect("client")
+    """What its process says of the client in it. It is asked again: a signal that comes just before it begins to read
+    its input is noticed with the next one."""
+
+    def told() -> dict[str, Any] | None:
+        application.process.send_signal(signal.SIGUSR1)
+        with suppress(ChildError):
+            return application.expect("client", ASKED_AGAIN_S)
+        return None
+
+    found: dict[str, Any] = wait_until(told, RECONNECT_S, f"its state\n{application.tail()}")
+    return found
 
 
 @pytest.fixture

@@ -1,15 +1,12 @@
-"""The tools of these tests and of the measurements, without which their word is worth nothing."""
+"""The tools of these tests, without which their word is worth nothing."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 from helpers.bus_stub import answers
 from helpers.wire_tap import take_frame
 
-ROOT = Path(__file__).parents[2]
 MASK = bytes([1, 2, 3, 4])
 
 

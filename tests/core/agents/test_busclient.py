@@ -268,7 +268,8 @@ async def test_after_one_that_took_long_it_is_everybodys_turn(monkeypatch: pytes
 
     bus, seen = BusConnection(BusAddress(), QUICK), []
     counting = asyncio.create_task(count())
-    await bus._read(giants(), seen.append)
+    with socket.socket() as link:
+        await bus._read(giants(), seen.append, link)
     counting.cancel()
     assert len(seen) == 10
     assert turns >= 9

@@ -96,7 +96,7 @@ async def test_a_member_is_joined_once_it_has_started(redis: RedisServer, join: 
     a = await join(at(redis), A)
     assert a.wire.available
     assert a.changes == [True]
-    assert abs(a.wire.time_ms() - time.time() * 1000) < 1000
+    assert abs(a.wire.time_ms() - time.time() * 1000) < 10_000  # the right unit; a slow machine reads one clock later
 
 
 async def test_frames_reach_the_member_they_are_for_in_order(redis: RedisServer, join: Make) -> None:

@@ -10,9 +10,12 @@ import sys
 
 def tell(*_):
     loaded = sys.modules.get("hivemind_bus_client")
-    clients = [found for found in gc.get_objects() if type(found).__name__.endswith("HiveMessageBusClient")]
-    connected = any(client.connected_event.is_set() for client in clients)
-    event = {"event": "client", "file": getattr(loaded, "__file__", None), "connected": connected}
+    event = {"event": "client", "file": getattr(loaded, "__file__", None)}
+    try:
+        clients = [found for found in gc.get_objects() if type(found).__name__.endswith("HiveMessageBusClient")]
+        event["connected"] = any(client.connected_event.is_set() for client in clients)
+    except Exception as error:  # noqa: BLE001 - it is asked again; the application must not notice
+        event |= {"connected": False, "error": repr(error)}
     os.write(1, b"\n" + json.dumps(event).encode() + b"\n")  # a prompt may stand there
 
 
