@@ -19,8 +19,8 @@ BUS_CLIENT_PURE = """
 CORE_PURE = """
     actions admin_config asking audit authors bus_events bus_frames client_metadata clients config_values echoes
     environment fairness floods grace greeting hops known_keys limits limits_config mailbox mailbox_config meter metrics
-    moments origins peers policy proxies queries rates readiness roles routing sessions shares upstream_config upstream_texts
-    cluster.join_code cluster.members cluster.records cluster.shared_identity cluster_config
+    moments origins peers policy proxies queries rates readiness roles routing sessions shares upstream_config
+    upstream_texts cluster.join_code cluster.members cluster.records cluster.shared_identity cluster_config
     cluster.channel cluster.entries cluster.frames cluster.incoming cluster.outgoing cluster.redis_time cluster.sealing
     cluster.traffic binary.callbacks binary.fitting binary.lines storage.records storage.redis_keys
     storage.redis_settings

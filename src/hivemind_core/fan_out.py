@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 from hivemind_bus_client.outgoing import Outgoing
 
@@ -18,11 +17,28 @@ MOST_WAITING = 4
 use the loop, and is read less (`fairness`)."""
 
 
-class _Rest(NamedTuple):
+class _Rest:
     """Who is still to get a message."""
 
-    peers: Iterator[Peer]
-    outgoing: Outgoing
+    __slots__ = ("left", "outgoing", "peers")
+
+    def __init__(self, peers: Sequence[Peer], outgoing: Outgoing) -> None:
+        self.peers = deque(peers)
+        self.outgoing = outgoing
+        self.left: set[Peer] | None = None
+        """The same, as soon as the message waits; who was served out of turn is missing here."""
+
+    def wait(self) -> None:
+        if self.left is None:
+            self.left = set(self.peers)
+
+    def take(self, peer: Peer) -> bool:
+        """Tell whether it is this one's turn to be served, which it then is."""
+        if self.left is None:
+            return True
+        is_left = peer in self.left
+        self.left.discard(peer)
+        return is_left
 
 
 class FanOut:
@@ -32,19 +48,32 @@ class FanOut:
         """`send` hands a message to one peer."""
         self._send = send
         self._monotonic = monotonic
-        self._waiting: deque[_Rest] = deque()
+        self.waiting: deque[_Rest] = deque()
+        """Messages that some peers are still to get."""
+        self._is_sending = False
 
     def send(self, peers: Sequence[Peer], outgoing: Outgoing) -> None:
         """Send to these peers: at once as far as one slice goes, which is to some hundreds of them."""
-        self._waiting.append(_Rest(iter(peers), outgoing))
-        if len(self._waiting) == 1:
+        rest = _Rest(peers, outgoing)
+        if self.waiting:
+            rest.wait()
+        self.waiting.append(rest)
+        if len(self.waiting) == 1:
             self._slice()
             self._go_on_later()
-        while len(self._waiting) > MOST_WAITING:
+        while len(self.waiting) > MOST_WAITING:
             self._slice()
 
+    def catch_up(self, peer: Peer) -> None:
+        """Send a peer what it is still to get, since it is going to get something else."""
+        if self._is_sending:
+            return
+        for rest in list(self.waiting):
+            if rest.take(peer):
+                self._hand_over(peer, rest)
+
     def _go_on_later(self) -> None:
-        if self._waiting:
+        if self.waiting:
             asyncio.get_running_loop().call_soon(self._go_on)
 
     def _go_on(self) -> None:
@@ -56,13 +85,21 @@ class FanOut:
     def _slice(self) -> None:
         """Work for a while. A message that cannot be sent is given up."""
         until = self._monotonic() + SLICE_S
-        while self._waiting:
-            rest = self._waiting.popleft()
-            for peer in rest.peers:
-                self._send(peer, rest.outgoing)
+        while self.waiting:
+            rest = self.waiting.popleft()
+            while rest.peers:
+                peer = rest.peers.popleft()
+                if not rest.take(peer):
+                    continue
+                self._hand_over(peer, rest)
                 if self._monotonic() >= until:
-                    self._waiting.appendleft(rest)
+                    rest.wait()
+                    self.waiting.appendleft(rest)
                     return
 
-
-__all__ = ["FanOut"]
+    def _hand_over(self, peer: Peer, rest: _Rest) -> None:
+        self._is_sending = True
+        try:
+            self._send(peer, rest.outgoing)
+        finally:
+            self._is_sending = False

@@ -434,6 +434,8 @@ class Hub:
     def _send(self, peer: Peer, message: HiveMessage | Outgoing) -> None:
         if peer.ended:
             return
+        if self.mesh.post.fan_out.waiting:
+            self.mesh.post.fan_out.catch_up(peer)
         try:
             peer.link.send(message)
         except NotOpen:

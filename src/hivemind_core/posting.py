@@ -33,7 +33,7 @@ class Post:
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
-        self._fan_out = FanOut(self._send, around.monotonic)
+        self.fan_out = FanOut(self._send, around.monotonic)
 
     @property
     def has_parent(self) -> bool:
@@ -76,7 +76,7 @@ class Post:
         if not outgoing.can_be_relayed:
             return None
         peers = [peer for peer in self._all_but() if self._keeps_up(peer, len(outgoing.text))]
-        self._fan_out.send(peers, outgoing)
+        self.fan_out.send(peers, outgoing)
         return [peer.peer_id for peer in peers]
 
     def _all_but(self, sender: str = "") -> list[Peer]:
@@ -123,7 +123,7 @@ class Post:
             self.deny(sender, denied("message_too_large", kind))
             return
         if action.down:
-            self._fan_out.send(self._all_but(sender), outgoing)
+            self.fan_out.send(self._all_but(sender), outgoing)
             self._to_other_hubs(sender, action.message, kind)
         if action.up and may_go_up(sender) and self._around.parent is not None and not self.to(PARENT, action.message):
             self.deny(sender, denied("upstream_unavailable", kind))

@@ -64,6 +64,18 @@ async def test_every_peer_gets_messages_in_order_and_once() -> None:
     assert room.got == [(peer, name) for name in ("one", "two", "three") for peer in range(3 * A_SLICE)]
 
 
+async def test_who_is_to_get_something_else_gets_what_waits_before() -> None:
+    room = Room()
+    for name in ("one", "two"):
+        room.send(3 * A_SLICE, name)
+    last = 3 * A_SLICE - 1
+    room.fan_out.catch_up(last)  # type: ignore[arg-type]
+    room.fan_out.catch_up(0)  # type: ignore[arg-type]
+    assert room.got[A_SLICE:] == [(last, "one"), (last, "two"), (0, "two")]
+    await room.finish()
+    assert sorted(room.got) == sorted((peer, name) for name in ("one", "two") for peer in range(3 * A_SLICE))
+
+
 async def test_only_so_many_messages_wait() -> None:
     room = Room()
     for number in range(3 * MOST_WAITING):
