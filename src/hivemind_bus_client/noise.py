@@ -273,6 +273,21 @@ def _loaded(static: bytes) -> X25519PrivateKey:
     return X25519PrivateKey.from_private_bytes(static)
 
 
+@lru_cache(maxsize=4)
+def _public(static: bytes) -> bytes:
+    """Return the public half of a static key."""
+    return _loaded(static).public_key().public_bytes_raw()
+
+
+@lru_cache(maxsize=4096)
+def _shared_by_statics(static: bytes, remote_static: bytes) -> bytes:
+    """Return what two static keys have in common: the same whenever a device comes back, and worth a key agreement.
+
+    Whoever can read it here can read the static key.
+    """
+    return _dh(_loaded(static), remote_static)
+
+
 def _dh(private: X25519PrivateKey, public: bytes) -> bytes:
     try:
         return private.exchange(X25519PublicKey.from_public_bytes(public))
@@ -304,7 +319,7 @@ class Handshake:
                 self._state.mix_hash(self._own_static() if mine else self._remote_static())
 
     def _own_static(self) -> bytes:
-        return _loaded(self.keys.static).public_key().public_bytes_raw()
+        return _public(self.keys.static)
 
     def _remote_static(self) -> bytes:
         if self.keys.remote_static is None:
@@ -330,7 +345,8 @@ class Handshake:
         public = self.keys.remote_static if theirs == "s" else self._remote_ephemeral
         if private is None or public is None:
             raise NoiseHandshakeFailed(f"{token} before its keys are known")
-        state.mix_key(_dh(private, public))
+        known = token == "ss"
+        state.mix_key(_shared_by_statics(self.keys.static, public) if known else _dh(private, public))
 
     def _mix_psk(self, state: SymmetricState) -> None:
         if self.keys.psk is None:
