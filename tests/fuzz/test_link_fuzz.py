@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+import zlib
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.bad_frames import shake
 from helpers.link_pair import End, LinkPair, client_terms, hub_terms, open_pair
+from hivemind_bus_client.exceptions import MalformedBinaryFrame
 from hivemind_bus_client.link import Link, Malformed, Refused
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_bus_client.noise import MAX_REASSEMBLY_BYTES, NOISE_SUITES
-from hivemind_bus_client.serialization import encode_frame
+from hivemind_bus_client.serialization import unpack_frame
 
 BUS = HiveMessage(HiveMessageType.BUS, Message("speak", {"utterance": "olá"}))
 
@@ -135,7 +138,9 @@ def test_frames_before_the_session_are_not_kept():
 
 def test_a_frame_that_inflates_is_bounded():
     pair = open_pair()
-    bomb = encode_frame(HiveMessage(HiveMessageType.BUS, {"type": "x", "data": {"x": "0" * (33 * 2**20)}}), True)
+    bomb = b"\x83\0" + zlib.compress(b'{"type":"x","data":{"x":"' + b"0" * (33 * 2**20) + b'"}}')
+    with pytest.raises(MalformedBinaryFrame, match="inflates to more"):
+        unpack_frame(bomb)
     assert len(bomb) < 65_000
     (frame,) = pair.client.link._session.seal(bomb, True)
     assert pair.hub.link.receive(frame, 0) == [Refused("invalid_frame", "invalid message")]
