@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 # Most tests wait for processes: three files at a time take hardly more than a third as long, on two cores too.
 SEVERAL := -n 3 --dist loadfile --no-loadscope-reorder
-SLOW := browser or deploy or e2e or interop or ovos or packaging
+SLOW := browser or deploy or e2e or fuzz or interop or ovos or packaging
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-browser test-deploy test-e2e test-interop test-ovos test-packaging soak-cluster check docs bench clean
+.PHONY: help run test test-unit test-browser test-deploy test-e2e test-fuzz test-interop test-ovos test-packaging soak soak-cluster check docs bench clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -58,21 +58,28 @@ test-interop: $(VENV)/.installed-dev ## Released clients and hubs on the other s
 test-ovos: $(VENV)/.installed-dev ## A real Open Voice OS (Debian: apt install swig libfann-dev g++ python3-dev)
 	@$(PYTEST) -m ovos
 
+test-fuzz: $(VENV)/.installed-dev ## Every target of the fuzzers, HIVEMIND_FUZZ_SECONDS (60) each
+	@$(PYTEST) tests/fuzz
+
+soak: $(VENV)/.installed-dev ## One hub under faults (as root; Debian: apt install e2fsprogs libfaketime). ARGS="--minutes 10 --seed 1"
+	@PYTHONPATH=tests $(BIN)/python -m soak_hub $(ARGS)
+
 soak-cluster: $(VENV)/.installed-dev ## Three hubs of a cluster under faults (as root; Debian: apt install redis-server iproute2). ARGS="--minutes 10 --seed 1"
 	@PYTHONPATH=tests $(BIN)/python -m soak $(ARGS)
 
 test-packaging: $(VENV)/.installed-dev ## Build and install the distributions
 	@$(PYTEST) -m packaging
 
-check: $(VENV)/.installed-dev ## Lint and types
+check: $(VENV)/.installed-dev ## Lint, types, and what is installed: licences, advisories
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@PYTHONPATH=tests $(BIN)/python -m audit
 
 docs: $(VENV)/.installed-dev ## Build the pages as a site: build/site/index.html
 	@$(BIN)/mkdocs build
 
-bench: $(VENV)/.installed-dev ## Measure the hub beside the released one
-	@$(BIN)/python -m bench
+bench: $(VENV)/.installed-dev ## Measure the hub beside the released one (BENCHMARKS.md). ARGS="round-trip --rounds 3"
+	@$(BIN)/python -m bench $(ARGS)
 
 clean: ## Remove what was built and installed here
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

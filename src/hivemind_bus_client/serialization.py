@@ -55,8 +55,9 @@ MAX_FRAME_OUTPUT = 32 * 1024 * 1024
 MAX_METADATA_OUTPUT = 64 * 1024
 """Limit of inflated metadata, in bytes; ours. 255 bytes of zlib can become a quarter of a megabyte."""
 
-INFLATE_FREE, INFLATE_RATIO = 64 * 1024, 32
-"""What a compressed frame from a satellite may become at our hubs: so many bytes, and so many for each of its own."""
+INFLATE_FREE, INFLATE_RATIO = 1024 * 1024, 32
+"""What a compressed frame from a satellite may become at our hubs: so many bytes, and so many for each of its own. The
+first is half a minute of a muted microphone, as text."""
 
 _INT2TYPE: dict[int, HiveMessageType] = {
     0: HiveMessageType.HANDSHAKE,
