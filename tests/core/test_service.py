@@ -112,7 +112,7 @@ async def test_its_admin_address_is_there_before_it_serves_and_goes_with_it(tmp_
         assert served.admin is not None
         await served.start()
         reader, writer = await asyncio.open_connection("127.0.0.1", served.admin.port)
-        writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+        writer.write(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
         assert b"hivemind_ready 1" in await asyncio.wait_for(reader.read(), 60)
         writer.close()
         await served.stop()

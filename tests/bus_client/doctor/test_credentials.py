@@ -81,7 +81,6 @@ def test_a_file_that_others_can_read(path: Path) -> None:
         ({"access_key": None}, "FAIL", "no access key."),
         ({"password": ""}, "FAIL", "no password."),
         ({"password": None, "access_key": None}, "FAIL", "no access key and no password."),
-        ({"access_key": 5}, "FAIL", "no access key."),
         ({"password": "PASSWORD"}, "FAIL", "The password is the word of the instructions"),
         ({"access_key": "KEY"}, "FAIL", "The access key is the word of the instructions"),
         ({"access_key": f"{KEY} "}, "warn", "The access key begins or ends with a blank."),
@@ -93,6 +92,12 @@ def test_secrets_that_cannot_be_right(path: Path, changed: dict[str, Any], verdi
     found = told(credentials.identity, visit(path, text=json.dumps({**GOOD, **changed})))
     assert [kind for kind, _ in found] == ["ok", verdict]
     assert part in found[-1][1]
+
+
+def test_a_value_of_the_wrong_kind(path: Path) -> None:
+    [(verdict, text)] = told(credentials.identity, visit(path, text=json.dumps({**GOOD, "access_key": 5})))
+    assert verdict == "FAIL"
+    assert "access_key" in text
 
 
 @pytest.mark.parametrize("password", ["password", "aaaaaaaaaaaaaaaaaaaaaaaa", "1234567890123", "short1", "12345678"])

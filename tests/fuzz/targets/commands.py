@@ -210,14 +210,14 @@ def run(data: bytes) -> None:
     if file:
         write(home / FILES[name], file)
     environ = {variable: str(home / below) for variable, below in FOLDERS.items()}
-    before, handlers = os.getcwd(), _handlers()
+    before, log_before = os.getcwd(), _LogBefore()
     os.chdir(home)
     try:
         with patch.dict(os.environ, environ), patch.object(tempfile, "tempdir", str(home / "tmp")), _replaced():
             _tried(name, program, arguments, home)
     finally:
         os.chdir(before)
-        _take_back(handlers)
+        log_before.restore()
 
 
 def _tried(name: str, program: click.Command, arguments: list[str], home: Path) -> None:
@@ -254,21 +254,18 @@ def _ended(main: Callable[[], object]) -> tuple[object, str, str]:
     return status, texts[0], texts[1]
 
 
-def _handlers() -> dict[str, list[logging.Handler]]:
-    named = {
-        name: logger for name, logger in logging.root.manager.loggerDict.items() if isinstance(logger, logging.Logger)
-    }
-    return {"": list(logging.root.handlers), **{name: list(logger.handlers) for name, logger in named.items()}}
+class _LogBefore:
+    """What the log was like, to undo what a program did to it."""
 
+    def __init__(self) -> None:
+        found = logging.root.manager.loggerDict.values()
+        named = [logger for logger in found if isinstance(logger, logging.Logger)]
+        self._loggers = {logger: (logger.level, list(logger.handlers)) for logger in (logging.root, *named)}
 
-def _take_back(handlers: dict[str, list[logging.Handler]]) -> None:
-    """Undo what a program did to the log."""
-    for name, found in _handlers().items():
-        logger = logging.getLogger(name or None)
-        for handler in found:
-            if handler not in handlers.get(name, ()):
+    def restore(self) -> None:
+        for logger in _LogBefore()._loggers:
+            level, handlers = self._loggers.get(logger, (logging.NOTSET, []))
+            for handler in [handler for handler in logger.handlers if handler not in handlers]:
                 logger.removeHandler(handler)
                 handler.close()
-        if name.startswith("hivemind"):
-            logger.setLevel(logging.NOTSET)
-    logging.root.setLevel(logging.WARNING)
+            logger.setLevel(level)
