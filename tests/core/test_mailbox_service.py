@@ -184,7 +184,8 @@ async def test_a_locked_file_is_told_once_and_nothing_is_lost(
                 assert failed == {"status": "error", "reason": "mailbox_error", "mailbox_node": NODE}
                 assert await collected(mailbox) == [kept]
             assert errors(caplog) == [
-                f"Could not write the mailbox {path}: database is locked. Another process keeps it locked: end that one."
+                f"Could not write the mailbox {path}: database is locked."
+                " Another process keeps it locked: end that one."
                 " What needs it is answered mailbox_error; what waits in it is left there."
             ]
         assert (await mailbox.handle("alice", deposit(), NOW))["status"] == "ok"

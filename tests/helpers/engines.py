@@ -254,6 +254,7 @@ class Docker:
             with suppress(ProcessLookupError):
                 os.killpg(self._daemon.pid, signal.SIGKILL)  # and what it started
             self._daemon.wait()
+            run(["umount", "--lazy", self.folder / "exec" / "netns" / "default"])
 
 
 def composer(kind: str) -> list[str | Path]:

@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from .turnstile import Turnstile
+
 log = logging.getLogger(__name__)
 
 MAX_STRANGER_BYTES = 256 * 1024
@@ -42,8 +44,10 @@ Answer: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class Strangers:
     """All connections of a server that have no session."""
 
-    def __init__(self, told: Callable[[str], None] | None = None) -> None:
+    def __init__(self, told: Callable[[str], None] | None = None, turnstile: Turnstile | None = None) -> None:
         """`told` counts each connection that is cut, by the code `cut_off`."""
+        self.turnstile = turnstile or Turnstile()
+        """Whose turn it is to be read for the first time."""
         self.bytes_held = 0
         self.told = told
         self._silent: dict[Intake, None] = {}
@@ -60,12 +64,14 @@ class Strangers:
 class Intake(web.RequestHandler):
     """One TCP connection of an `IntakeServer`."""
 
-    __slots__ = ("_bytes", "_deadline", "_in_doubt", "_is_idle", "_strangers", "is_stranger")
+    __slots__ = ("_bytes", "_deadline", "_early", "_in_doubt", "_is_idle", "_strangers", "is_stranger")
 
     def __init__(self, server: IntakeServer, strangers: Strangers) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **_OPTIONS)
         self._strangers = strangers
         self._bytes = 0
+        self._early: bytes | None = None
+        """What came before it is its turn; None from then on."""
         self._deadline: asyncio.TimerHandle | None = None
         self._is_idle = False
         self._in_doubt = False
@@ -73,7 +79,32 @@ class Intake(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if self._strangers.turnstile.is_full:
+            self.cut("too many connect at once")
+            return
+        turn = self._strangers.turnstile.take()
+        if turn is None:
+            self._await_request()
+        else:
+            self._early = b""
+            turn.add_done_callback(self._its_turn)
+
+    def _its_turn(self, turn: asyncio.Future[None]) -> None:
+        early, self._early = self._early, None
+        if self.transport is None:
+            return
         self._await_request()
+        if early:
+            self.transport.resume_reading()
+            self.data_received(early)
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what came before its turn: uvloop begins to read, whatever it was told before."""
+        self._early = (self._early or b"") + data
+        if len(self._early) > HANDSHAKE_BYTES:
+            self.cut(f"{len(self._early)} bytes before its turn")
+        elif self.transport is not None:
+            self.transport.pause_reading()
 
     def _await_request(self) -> None:
         self._strangers.enter(self)
@@ -117,6 +148,9 @@ class Intake(web.RequestHandler):
             self._in_doubt = False
 
     def data_received(self, data: bytes) -> None:
+        if self._early is not None:
+            self._hold(data)
+            return
         if self.is_stranger and not self._take(len(data)):
             return
         if self._is_idle:
@@ -164,11 +198,19 @@ class IntakeServer(web.Server):
     """Makes an `Intake` of each connection."""
 
     def __init__(
-        self, handler: Answer, told: Callable[[str], None] | None = None, *, handler_cancellation: bool = False
+        self,
+        handler: Answer,
+        told: Callable[[str], None] | None = None,
+        turnstile: Turnstile | None = None,
+        *,
+        handler_cancellation: bool = False,
     ) -> None:
-        """`told` is for `Strangers`. With `handler_cancellation` an answer is given up when its connection is lost."""
+        """`told` and `turnstile` are for `Strangers`.
+
+        With `handler_cancellation` an answer is given up when its connection is lost.
+        """
         super().__init__(handler, handler_cancellation=handler_cancellation)
-        self.strangers = Strangers(told)
+        self.strangers = Strangers(told, turnstile)
 
     def __call__(self) -> Intake:
         return Intake(self, self.strangers)

@@ -9,9 +9,9 @@ import asyncio
 from collections import deque
 
 STEPS_A_TURN = 8
-"""Each takes some 0.2 ms: a request that is answered, or a frame of a handshake."""
-MAX_WAITING = 8192
-"""Steps that wait; 8192 are through in about two seconds."""
+"""Each takes some 0.2 ms: a request that is read and answered, a frame of a handshake, the first message."""
+MAX_WAITING = 4096
+"""Steps that wait; so many are through in about a second."""
 
 
 class Turnstile:
@@ -28,18 +28,24 @@ class Turnstile:
         """No more can wait."""
         return len(self._waiting) >= self._most
 
-    async def enter(self) -> None:
-        """Wait for a turn; none where there is room in this one."""
+    def take(self) -> asyncio.Future[None] | None:
+        """Return what is done when it is the caller's turn; None where that is now."""
         loop = asyncio.get_running_loop()
         if not self._is_turning:
             self._is_turning = True
             loop.call_soon(self._turn)
         if self._left and not self._waiting:
             self._left -= 1
-            return
+            return None
         turn = loop.create_future()
         self._waiting.append(turn)
-        await turn
+        return turn
+
+    async def enter(self) -> None:
+        """Wait for a turn."""
+        turn = self.take()
+        if turn is not None:
+            await turn
 
     def _turn(self) -> None:
         """The loop has been round once."""

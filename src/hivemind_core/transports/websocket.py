@@ -142,7 +142,7 @@ class WebSocketTransport:
         return self._listening.port
 
     async def start(self) -> None:
-        self._server = IntakeServer(self._answer, self._hub.meter.refusals.count)
+        self._server = IntakeServer(self._answer, self._hub.meter.refusals.count, self._turnstile)
         await self._listening.open(self._server)
         self._pinger = asyncio.get_running_loop().create_task(self._ping_all())
 
@@ -185,7 +185,7 @@ class WebSocketTransport:
         if request.method != "GET" or not can_upgrade(request):
             return web.Response(status=400, text='Can "Upgrade" only to "WebSocket".')
         remote = client_address(request, self._config.proxies)
-        found = await self._identify(request, remote)
+        found = await self._hub.identify(token_of(request), remote)
         size = found.max_frame_bytes if isinstance(found, Visitor) else MAX_FRAME_BYTES
         ws = web.WebSocketResponse(compress=False, autoping=False, max_msg_size=size)
         try:
@@ -201,12 +201,6 @@ class WebSocketTransport:
             await connection.closed()
             self._connections.discard(connection)
         return ws
-
-    async def _identify(self, request: web.BaseRequest, remote: str) -> Visitor | Refused:
-        if self._turnstile.is_full:
-            return refused("busy")
-        await self._turnstile.enter()
-        return await self._hub.identify(token_of(request), remote)
 
     async def _converse(
         self, ws: web.WebSocketResponse, connection: WebSocketConnection, found: Visitor | Refused
@@ -230,7 +224,7 @@ class WebSocketTransport:
             connection.pinged_at = None
             kind = message.type
             if kind is WSMsgType.BINARY or kind is WSMsgType.TEXT:
-                if connection.is_counted:
+                if not peer.registered:
                     await self._turnstile.enter()
                 receive(peer, message.data)
                 if connection.is_counted and peer.link.is_open:
