@@ -1,72 +1,95 @@
-"""`python -m bench`: our hub and the released one, side by side, in one run; with `chatroom`: the two chatrooms; with
-`cluster`: one, two and three hubs of a cluster."""
+"""`python -m bench [scenario ...]`: our hub beside the released one and the floor, in one run. `--list` names the
+scenarios; `python -m bench chatroom` and `python -m bench cluster` measure those."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from helpers.processes import ChildError, Children
 
-from helpers.processes import Children
-
-from . import chatroom, cluster, subjects
-from .measure import FIGURES, Load, Round, measure_all
+from . import ROOT, chatroom, cluster
+from .field_report import FieldRun, page, save
 from .process import machine, raise_file_limit
-from .report import Run, finish
-from .satellites import Keyring
-
-NAMES = ("released-hub", "ours")
+from .report import OURS
+from .scenarios import SCENARIOS
+from .stage import Scenario, Stage, StepFailed, say
+from .subjects import BARE, version
 
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--only", choices=NAMES, help="measure only one of the two")
-    parser.add_argument("--rounds", type=int, default=3, help="fresh processes of each hub (default 3)")
-    parser.add_argument("--satellites", type=int, default=300, help="idle satellites (default 300)")
-    parser.add_argument("--talking", type=int, default=10, help="satellites that talk at once (default 10)")
-    parser.add_argument("--round-trips", type=int, default=2000, help="utterances of a measurement (default 2000)")
-    parser.add_argument("--json", type=Path, help="where the figures go (default bench/results/<time>.json)")
-    parser.add_argument("--check", action="store_true", help="exit 1 if a goal is missed")
-    return parser.parse_args(arguments)
+    parser.add_argument("scenarios", nargs="*", metavar="scenario", help="what to measure (default: everything)")
+    parser.add_argument("--list", action="store_true", help="name the scenarios and end")
+    parser.add_argument("--only", action="append", help="measure only this subject, as `ours`; may be given again")
+    parser.add_argument("--rounds", type=int, help="fresh processes of each subject (default: as each scenario says)")
+    parser.add_argument("--scale", type=float, default=1.0, help="less of everything: 0.1 is a tenth")
+    parser.add_argument("--json", type=Path, help="where the figures go (default bench/results/<time>-field.json)")
+    parser.add_argument("--show", type=Path, help="print the tables of a file of figures and end")
+    chosen = parser.parse_args(arguments)
+    unknown = [name for name in chosen.scenarios if name not in SCENARIOS]
+    if unknown:
+        parser.error(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    return chosen
 
 
-def new_keyring() -> Keyring:
-    key = generate_private_key(public_exponent=65537, key_size=2048).public_key()
-    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode().strip()
-    return Keyring(subjects.PASSWORD, pem)
+def points_of(scenario: Scenario, subject: str, scale: float) -> tuple[int, ...]:
+    """The N that a subject is measured at in a run of this scale."""
+    if scenario.axis in ("", "hubs", "bytes"):
+        return scenario.points[subject]
+    return tuple(sorted({max(1, round(number * scale)) for number in scenario.points[subject]}))
 
 
-def rounds_of(names: tuple[str, ...], load: Load, rounds: int) -> dict[str, list[Round]]:
-    with tempfile.TemporaryDirectory(prefix="hivemind-bench-") as folder, Children(Path(folder)) as children:
-        bus_port = subjects.start_bus(children)
-        count = load.satellites + load.talking
-        measured = [subjects.make(children, name, bus_port, count) for name in names]
-        return asyncio.run(measure_all(measured, new_keyring(), load, rounds))
+def measure(run: FieldRun, stage: Stage, scenario: Scenario, only: Sequence[str], rounds: int) -> None:
+    """Every subject of a scenario in turn, `rounds` times over, so that a change in the machine's mood meets all."""
+    begun = time.monotonic()
+    for number in range(1, rounds + 1):
+        for subject in scenario.points:
+            if only and subject not in only:
+                continue
+            say(f"{scenario.name}: {subject}, round {number} of {rounds}")
+            try:
+                for n, figures in scenario.measure(stage, subject, points_of(scenario, subject, stage.scale)):
+                    run.add(scenario.name, subject, n, figures)
+            except (StepFailed, ChildError, TimeoutError) as error:
+                run.failed.setdefault(scenario.name, {})[subject] = str(error)
+                say(f"  failed: {error}")
+    run.took_s[scenario.name] = time.monotonic() - begun
 
 
-def measure_hubs(arguments: Sequence[str]) -> int:
+def measure_field(arguments: Sequence[str]) -> int:
     chosen = options(arguments)
+    scenarios = [SCENARIOS[name] for name in chosen.scenarios or SCENARIOS]
+    if chosen.list:
+        print("\n".join(f"{scenario.name:16}{scenario.about}" for scenario in scenarios))
+        return 0
+    if chosen.show:
+        print(page(FieldRun.read(chosen.show), scenarios))
+        return 0
     raise_file_limit()
-    names = (chosen.only,) if chosen.only else NAMES
-    load = Load(chosen.satellites, chosen.talking, chosen.round_trips)
-    facts = machine()
-    results = rounds_of(names, load, chosen.rounds)
-    run = Run(facts, {name: subjects.version(name) for name in names}, load, results, FIGURES)
-    return finish(run, chosen.json, chosen.check)
+    names = dict.fromkeys(name for scenario in scenarios for name in scenario.points if name != BARE)
+    run = FieldRun(machine(), {name: version(name) for name in names if "bus" not in name}, chosen.scale)
+    path = chosen.json or ROOT / "bench" / "results" / time.strftime("%Y-%m-%dT%H%M%S-field.json")
+    with tempfile.TemporaryDirectory(prefix="hivemind-bench-") as folder, Children(Path(folder)) as children:
+        stage = Stage(children, chosen.scale)
+        for scenario in scenarios:
+            measure(run, stage, scenario, chosen.only or (), chosen.rounds or scenario.rounds)
+            written = save(run, scenarios, path)  # what there is so far, should the next one fail
+    print(page(run, scenarios))
+    print("\n" + "\n".join(str(each) for each in written))
+    return 1 if OURS in {name for failed in run.failed.values() for name in failed} else 0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure what the first argument names, the hub if it names nothing."""
+    """Measure what the arguments name, the whole field if they name nothing."""
     others = {"chatroom": chatroom.main, "cluster": cluster.main}
     if arguments and arguments[0] in others:
         return others[arguments[0]](arguments[1:])
-    return measure_hubs(arguments)
+    return measure_field(arguments)
 
 
 if __name__ == "__main__":

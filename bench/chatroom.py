@@ -20,9 +20,9 @@ from helpers.processes import Children
 
 from .browsers import ANSWER_TIMEOUT_S, Browser, BrowserFailed, Tab, Watch, some_at_once
 from .chatroom_subjects import ROOMS, Room, make_rooms, version
-from .measure import say
 from .process import cpu_s, machine, memory, raise_file_limit, threads
 from .report import Figure, Run, finish
+from .stage import say
 
 ROOM = "flask"
 SETTLE_S = 4.0

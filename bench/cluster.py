@@ -13,7 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,12 @@ from helpers.processes import Children
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 
 from . import ROOT
-from .cluster_plot import Line, Panel, svg
 from .cluster_subjects import PASSWORD, Subject
-from .measure import say
+from .plot import Panel, Series, svg
 from .process import machine, raise_file_limit
 from .report import Figure, Run, finish
 from .satellites import USERAGENT, Keyring, Satellite, close_all, converse, open_all
+from .stage import say
 from .subjects import commit
 
 SIZES = (0, 1, 2, 3)
@@ -227,18 +227,34 @@ async def measure_all(subjects: Sequence[Subject], load: Load, rounds: int) -> d
     return results
 
 
-PANELS = (
-    Panel("Utterance and answer, inside a hub", "µs", (Line("hubs", ("trip_us",)),)),
-    Panel(
-        "Answer to the last hub's satellite",
-        "µs",
-        (Line("hubs", ("said_us",)), Line("Redis", ("said_redis_us",)), Line("hubs, 50 at once", ("burst_us",))),
-    ),
-    Panel("PROPAGATE", "µs", (Line("hubs", ("told_us",)), Line("Redis", ("told_redis_us",)))),
-    Panel("Connect and leave", "µs", (Line("hubs", ("connect_us",)), Line("Redis", ("connect_redis_us",)))),
-    Panel("Nothing happens", "ms/s", (Line("each hub", ("idle_ms_s",)), Line("Redis", ("idle_redis_ms_s",)))),
-    Panel("Latency, p50", "ms", (Line("in a hub", ("trip_p50_ms",)), Line("bus to last hub", ("said_p50_ms",)))),
-)
+PANELS: dict[str, dict[str, str]] = {
+    "Utterance and answer, inside a hub, µs": {"hubs": "trip_us"},
+    "Answer to the last hub's satellite, µs": {
+        "hubs": "said_us",
+        "Redis": "said_redis_us",
+        "hubs, 50 at once": "burst_us",
+    },
+    "PROPAGATE, µs": {"hubs": "told_us", "Redis": "told_redis_us"},
+    "Connect and leave, µs": {"hubs": "connect_us", "Redis": "connect_redis_us"},
+    "Nothing happens, ms/s": {"each hub": "idle_ms_s", "Redis": "idle_redis_ms_s"},
+    "Latency, p50, ms": {"in a hub": "trip_p50_ms", "bus to last hub": "said_p50_ms"},
+}
+"""Chart -> its lines, each with the figure it shows."""
+
+
+def drawn(run: Run, names: Sequence[str]) -> str:
+    """The charts of a run."""
+    panels = [
+        Panel(
+            title,
+            [
+                Series(line, {float(place): run.median(name, field) for place, name in enumerate(names)})
+                for line, field in lines.items()
+            ],
+        )
+        for title, lines in PANELS.items()
+    ]
+    return svg(panels, {float(place): label for place, label in enumerate(LABELS)})
 
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -262,7 +278,6 @@ def main(arguments: Sequence[str]) -> int:
         results = asyncio.run(measure_all(subjects, load, chosen.rounds))
     run = Run(facts, {"commit": commit()}, load, results, FIGURES)
     path = chosen.json or ROOT / "bench" / "results" / time.strftime("%Y-%m-%dT%H%M%S-cluster.json")
-    medians = [{each.name: run.median(name, each.name) for each in fields(Round)} for name in results]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".svg").write_text(svg(PANELS, LABELS, medians), "utf-8")
+    path.with_suffix(".svg").write_text(drawn(run, list(results)), "utf-8")
     return finish(run, path, check=False)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import time
 from dataclasses import dataclass
 from pathlib import Path
-
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,7 @@ class Memory:
 
 def cpu_s(pid: int) -> float:
     """Processor time of all threads of a process so far, user and system, in seconds."""
-    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(after_name[11]) + int(after_name[12])) * TICK_S
+    return time.clock_gettime((~pid << 3) | 2)  # the processor clock of another process, clock_getcpuclockid(3)
 
 
 def memory(pid: int) -> Memory:
@@ -32,6 +30,12 @@ def memory(pid: int) -> Memory:
         name, size, *_ = line.split()
         values[name.rstrip(":")] = int(size)
     return Memory(values["Rss"], values["Pss"], values["Anonymous"])
+
+
+def most_resident(pid: int) -> int:
+    """The most memory that a process has had, in kB."""
+    found = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(found[0].split()[1])
 
 
 def threads(pid: int) -> int:

@@ -25,6 +25,10 @@ class Figure:
     """What ours may be at most."""
     ratio: float | None = None
     """How many times less than the released one's it is to be."""
+    more: bool = False
+    """More is better."""
+    at: int = 0
+    """The N at which the goal is to be met; 0: the largest."""
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,8 @@ class Intake(web.RequestHandler):
         super().__init__(server, loop=asyncio.get_running_loop(), **_OPTIONS)
         self._strangers = strangers
         self._bytes = 0
-        self._early: bytes | None = None
-        """What came before it is its turn; None from then on."""
+        self._early: bytes | None = b""
+        """What came before it was its turn; None from then on."""
         self._deadline: asyncio.TimerHandle | None = None
         self._is_idle = False
         self._in_doubt = False
@@ -79,32 +79,7 @@ class Intake(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if self._strangers.turnstile.is_full:
-            self.cut("too many connect at once")
-            return
-        turn = self._strangers.turnstile.take()
-        if turn is None:
-            self._await_request()
-        else:
-            self._early = b""
-            turn.add_done_callback(self._its_turn)
-
-    def _its_turn(self, turn: asyncio.Future[None]) -> None:
-        early, self._early = self._early, None
-        if self.transport is None:
-            return
         self._await_request()
-        if early:
-            self.transport.resume_reading()
-            self.data_received(early)
-
-    def _hold(self, data: bytes) -> None:
-        """Keep what came before its turn: uvloop begins to read, whatever it was told before."""
-        self._early = (self._early or b"") + data
-        if len(self._early) > HANDSHAKE_BYTES:
-            self.cut(f"{len(self._early)} bytes before its turn")
-        elif self.transport is not None:
-            self.transport.pause_reading()
 
     def _await_request(self) -> None:
         self._strangers.enter(self)
@@ -148,11 +123,40 @@ class Intake(web.RequestHandler):
             self._in_doubt = False
 
     def data_received(self, data: bytes) -> None:
-        if self._early is not None:
-            self._hold(data)
-            return
         if self.is_stranger and not self._take(len(data)):
             return
+        if self._early is None:
+            self._feed(data)
+        else:
+            self._come_in(data)
+
+    def _come_in(self, data: bytes) -> None:
+        """Keep the first that comes until it is its turn."""
+        waits, self._early = bool(self._early), (self._early or b"") + data
+        if waits:
+            return
+        if self._strangers.turnstile.is_full:
+            self.cut("too many come at once")
+            return
+        turn = self._strangers.turnstile.take()
+        if turn is None:
+            self._feed_early()
+        elif self.transport is not None:
+            self._strangers.asked(self)  # it waits for us, not we for it
+            self.transport.pause_reading()
+            turn.add_done_callback(self._its_turn)
+
+    def _its_turn(self, turn: asyncio.Future[None]) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self._strangers.enter(self)
+            self.transport.resume_reading()
+            self._feed_early()
+
+    def _feed_early(self) -> None:
+        early, self._early = self._early, None
+        self._feed(early or b"")
+
+    def _feed(self, data: bytes) -> None:
         if self._is_idle:
             self._is_idle = False
             self.within(REQUEST_WITHIN_S, "its request does not end")

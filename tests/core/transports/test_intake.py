@@ -14,6 +14,7 @@ from aiohttp import web
 from helpers.link_hub import eventually
 from hivemind_core.transports import intake
 from hivemind_core.transports.intake import Intake, IntakeServer
+from hivemind_core.transports.turnstile import Turnstile
 
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: hub\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -173,6 +174,52 @@ async def test_all_strangers_together_are_bounded(rig: Rig, monkeypatch: pytest.
     await ended(first[0])
     for _, writer in (first, second, small):
         writer.close()
+
+
+class Closed(Turnstile):
+    """Lets nobody through until it is opened."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most=most)
+        self.turns: list[asyncio.Future[None]] = []
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.turns) >= self._most
+
+    def take(self) -> asyncio.Future[None] | None:
+        self.turns.append(asyncio.get_running_loop().create_future())
+        return self.turns[-1]
+
+
+async def test_a_crowd_is_read_in_turn_and_no_more_than_so_many_wait(rig: Rig) -> None:
+    closed = rig.server.strangers.turnstile = Closed(most=2)
+    comers = [await rig.dial() for _ in range(3)]
+    for number, (_, writer) in enumerate(comers):
+        writer.write(UPGRADE[:40])
+        await eventually(lambda: len(closed.turns) == min(2, number + 1))  # noqa: B023
+    await asyncio.wait_for(ended(comers[2][0]), WITHIN_S)
+    assert rig.cut == ["cut_off"]
+    for _, writer in comers[:2]:
+        writer.write(UPGRADE[40:])
+    closed.turns[1].set_result(None)
+    assert b" 101 " in await asyncio.wait_for(comers[1][0].readuntil(b"\r\n\r\n"), WITHIN_S)
+    assert len(rig.connections) == 1
+    closed.turns[0].set_result(None)
+    assert b" 101 " in await asyncio.wait_for(comers[0][0].readuntil(b"\r\n\r\n"), WITHIN_S)
+    for _, writer in comers:
+        writer.transport.abort()
+
+
+async def test_who_left_before_his_turn_holds_nothing(rig: Rig) -> None:
+    closed = rig.server.strangers.turnstile = Closed(most=9)
+    _, writer = await rig.dial()
+    writer.write(UPGRADE)
+    await eventually(lambda: closed.turns)
+    assert rig.held == len(UPGRADE)
+    writer.transport.abort()
+    closed.turns[0].set_result(None)
+    await eventually(lambda: rig.held == 0)
 
 
 @pytest.mark.parametrize(
