@@ -27,5 +27,5 @@ async def test_what_was_acknowledged_is_there(store: str, children: Children) ->
     assert rounds.added
     assert rounds.deposited
     assert rounds.pins
-    await answered(await scene.session("key-4"))
+    await answered(await rounds.session("key-4"))
     await scene.hang_up()

@@ -12,6 +12,7 @@ from contextlib import closing, suppress
 from websockets.exceptions import WebSocketException
 
 from hivemind_bus_client.message import HiveMessage, HiveMessageType
+from hivemind_bus_client.noise import generate_static_key
 
 from . import adder
 from .fault_scene import SQLITE, FaultScene
@@ -40,7 +41,7 @@ class KillRounds:
         """Kill the hub, start it again and look."""
         scene = self._scene
         if not self._devices:
-            await (await self._session("key-1")).close()  # else nothing is left before its first key is made
+            await (await self.session("key-1")).close()  # else nothing is left before its first key is made
         self.rounds += 1
         process = [sys.executable, adder.__file__, scene.store, scene.file, f"round-{self.rounds}"]
         adding = scene.children.spawn("adder", process)
@@ -73,7 +74,7 @@ class KillRounds:
     async def _deposit(self) -> None:
         """Leave messages for somebody who does not come, one after the other."""
         with suppress(WebSocketException, OSError):
-            satellite = await self._session("key-1")
+            satellite = await self.session("key-1")
             payload = HiveMessage(HiveMessageType.INTERCOM, {"ciphertext": "x" * 1000}).serialize()
             for number in itertools.count(len(self.deposited)):
                 body = {"cmd": "deposit", "target_key": f"nobody-{number // IN_A_BOX}", "payload": payload}
@@ -91,11 +92,11 @@ class KillRounds:
         key = f"key-{2 + self.rounds % 3}"
         with suppress(WebSocketException, OSError):
             while True:
-                satellite = await self._session(key)
+                satellite = await self.session(key)
                 await satellite.say("x")
                 await satellite.close()
 
-    async def _session(self, key: str) -> Session:
-        session = await self._scene.session(key, device=self._devices.get(key, b""))
-        self._devices[key] = session.device
-        return session
+    async def session(self, key: str) -> Session:
+        """A satellite; each key has one device, which the hub may have pinned before it was killed."""
+        device = self._devices.setdefault(key, generate_static_key())
+        return await self._scene.session(key, device=device)

@@ -90,8 +90,8 @@ class Faults:
         return asyncio.sleep(self._random.uniform(least, most))
 
     async def _session(self, key: str, session_id: str = "") -> Session:
-        session = await self._scene.session(key, device=self._devices.get(key, b""), session_id=session_id)
-        self._devices[key] = session.device
+        device = self._devices.setdefault(key, generate_static_key())
+        session = await self._scene.session(key, device=device, session_id=session_id)
         return session
 
     async def _said(self, *texts: str, since: int) -> None:
