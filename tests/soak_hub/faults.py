@@ -23,6 +23,7 @@ from websockets.exceptions import WebSocketException
 from helpers.fault_scene import Disk, FaultScene
 from helpers.processes import wait_until
 from helpers.target import Session
+from hivemind_bus_client.noise import generate_static_key
 from hivemind_core.door import MAX_CONNECTIONS_OF_KEY
 
 from . import bus
@@ -91,8 +92,7 @@ class Faults:
 
     async def _session(self, key: str, session_id: str = "") -> Session:
         device = self._devices.setdefault(key, generate_static_key())
-        session = await self._scene.session(key, device=device, session_id=session_id)
-        return session
+        return await self._scene.session(key, device=device, session_id=session_id)
 
     async def _said(self, *texts: str, since: int) -> None:
         """Wait until the hub's log has all of these, from a position on."""
