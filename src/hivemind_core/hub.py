@@ -191,8 +191,6 @@ class Hub:
             for peer in self.peers:
                 if now - peer.active_at > REST_AFTER_S:
                     peer.link.rest()
-        for peer in self.peers.freed(self.company.has):
-            self._enter(peer)
         self.mesh.questions.tick()
         self._seen.note(self.peers)
         if now - self._pins_retried_at >= RETRY_PINS_S:
@@ -265,6 +263,13 @@ class Hub:
         self.meter.took(frame)
         if not peer.ended:
             self._handle(peer, peer.usage.count(len(frame), now) or peer.link.receive(frame, now))
+
+    def heard(self, peer: Peer) -> None:
+        """Take a sign of life that says nothing else: a ping, a pong, a request for messages."""
+        if not self.peers.lives_on(peer, self.clocks.monotonic()):
+            return
+        if not self.company.has(peer.peer_id) and self.peers.get(peer.peer_id) is None:
+            self._enter(peer)
 
     def closed(self, peer: Peer) -> None:
         """Forget a connection that ended, however it did."""
@@ -356,7 +361,7 @@ class Hub:
         try:
             if not peer.registered and event.message.msg_type != HiveMessageType.HELLO:
                 self._register(peer, Register({}, None, None))  # so that its answers find it
-            elif self.peers.speaks_on(peer, self.clocks.monotonic()):
+            elif self.peers.lives_on(peer, self.clocks.monotonic()):
                 self._enter(peer)
             actions = routing.route(event.message, Origin(peer.peer_id, peer.client), self.mesh.here)
             if not self.mesh.is_echo(peer.peer_id, event.message, actions):
@@ -400,7 +405,7 @@ class Hub:
             self._tasks.spawn(self._keep(peer.client, self.keys.keep_intercom_key(peer.client, action.pubkey)))
 
     def _enter(self, peer: Peer) -> None:
-        self.peers.register(peer)
+        self.peers.register(peer, self.company.has)
         self.company.came(peer.peer_id)
         log.info("%s joined from %s", peer.peer_id, peer.conn.remote)
         self.agent.emit(bus_events.connected(peer))

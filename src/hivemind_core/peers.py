@@ -145,37 +145,33 @@ class Registry:
         self.add(peer)
         return peer
 
-    def register(self, peer: Peer) -> None:
-        """Enter a peer, or enter it anew under the session its HELLO announced now."""
+    def register(self, peer: Peer, is_elsewhere: Callable[[str], bool] = lambda peer_id: False) -> None:
+        """Enter a peer, or enter it anew under the session its HELLO announced now.
+
+        A connection that was displaced gets another id where its own is still at another hub (``is_elsewhere``).
+        """
         if self._by_id.get(peer.peer_id) is peer:
             del self._by_id[peer.peer_id]
         peer_id = self.peer_id_for(peer.client, peer.useragent, str(peer.session["session_id"]))
-        is_anothers = self._displaced.pop(peer, None) is not None and peer_id == peer.peer_id
-        peer.peer_id = f"{peer_id}::{token_hex(4)}" if is_anothers else peer_id
+        was_displaced = self._displaced.pop(peer, None) is not None and peer_id == peer.peer_id
+        peer.peer_id = f"{peer_id}::{token_hex(4)}" if was_displaced and is_elsewhere(peer_id) else peer_id
         peer.registered = True
         self._by_id[peer.peer_id] = peer
 
     def displace(self, peer_id: str, now: float) -> None:
         """Let go of an id that another hub of the cluster has now; for the time being nothing reaches the connection.
 
-        Most often it is dead. Where it is not, since a client has two that call themselves the same, it gets another id
-        when it speaks (`speaks_on`), and its own when nobody else has that any more (`freed`).
+        Most often it is dead, also when that other hub is gone: entered anew, it would draw what is for the satellite.
+        Where it is not, since a client has two that call themselves the same, it shows that (`lives_on`).
         """
         peer = self._by_id.pop(peer_id, None)
         if peer is not None:
             self._displaced[peer] = now
 
-    def speaks_on(self, peer: Peer, now: float) -> bool:
-        """Tell whether a connection that says something was displaced and is alive: it is to be registered anew."""
+    def lives_on(self, peer: Peer, now: float) -> bool:
+        """Tell whether a connection of which something is heard now was displaced: it is alive, then."""
         since = self._displaced.get(peer)
         return since is not None and now - since >= LATE_S
-
-    def freed(self, is_anothers: Callable[[str], bool]) -> list[Peer]:
-        """Return the displaced ones whose ids nobody has any more: they are to be registered again."""
-        found = [peer for peer in self._displaced if peer.peer_id not in self._by_id and not is_anothers(peer.peer_id)]
-        for peer in found:
-            del self._displaced[peer]
-        return found
 
     def remove(self, peer: Peer) -> bool:
         """Forget a connection; False when it was forgotten before."""

@@ -219,6 +219,10 @@ class MemorySatellite:
         """Its address on the agent's bus."""
         return self.peer.peer_id
 
+    def pong(self) -> None:
+        """Answer a ping of the transport."""
+        self._hive.hub.heard(self.peer)
+
     def leave(self) -> None:
         """End the connection."""
         self._hive.hub.closed(self.peer)

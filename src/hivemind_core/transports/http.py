@@ -343,6 +343,8 @@ class HTTPTransport:
         if session is None:
             raise not_connected(None)
         session.fetched_at = self._clock()
+        if session.peer is not None:
+            self._hub.heard(session.peer)
         await session.settled(queue)
         now = asyncio.get_running_loop().time()
         pause_s = session.share.pause_after(now - FETCH_COSTS_S, now)

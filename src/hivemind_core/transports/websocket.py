@@ -231,7 +231,10 @@ class WebSocketTransport:
                     connection.opened()
             elif kind is WSMsgType.PING:
                 connection.pong(message.data)
-            elif kind is not WSMsgType.PONG:
+                self._hub.heard(peer)
+            elif kind is WSMsgType.PONG:
+                self._hub.heard(peer)
+            else:
                 return
             pause_s = share.pause_after(began, time())
             if pause_s is not None:
