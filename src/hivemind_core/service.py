@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import sys
@@ -24,6 +23,7 @@ from .config import Config, ConfigError
 from .config_values import Values
 from .database import open_database
 from .descriptors import allow_files
+from .garbage import Collector
 from .hub import Hub
 from .hub_identity import HubIdentity, identity_path, load_identity
 from .live_config import LiveConfig
@@ -72,6 +72,7 @@ class Service:
         self.admin = self._admin()
         """Where the hub tells how it is; None: nowhere."""
         self._live = LiveConfig(hub.config)
+        self._garbage = Collector()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -104,13 +105,12 @@ class Service:
         self._tell_cluster()
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._ticks()), loop.create_task(self._refreshes())]
-        # What stands now stays: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
+        self._garbage.start()
 
     async def stop(self) -> None:
         """Drain: close frames, disconnect events, then everything else."""
         self.hub.ready = False
+        self._garbage.stop()
         for task in self._tasks:
             task.cancel()
         for transport in self.transports:
@@ -162,6 +162,7 @@ class Service:
             await asyncio.sleep(TICK_S)
             try:
                 self.hub.tick()
+                self._garbage.tick()
             except Exception:  # top of a task
                 log.exception("the hub's clock tick failed")
 

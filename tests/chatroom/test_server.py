@@ -31,6 +31,8 @@ class Room:
     def __init__(self) -> None:
         self.open = 0
         self.stopped = threading.Event()
+        self.asked = threading.Event()
+        """Somebody is at /held."""
         self.held = threading.Event()
         self._lock = threading.Lock()
 
@@ -45,6 +47,7 @@ class Room:
             start("200 OK", [("Content-Type", "text/event-stream")])
             return self._flood()
         if path == "/held":
+            self.asked.set()
             self.held.wait(WAIT_S)
         start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "5")])
         return [b"hello"]
@@ -238,7 +241,8 @@ def test_closing_lets_nobody_in_and_cuts_nobody_off(room: Room, server: Server, 
     idle, busy, stream = visit(), visit().ask("held"), visit().ask("events")
     stream.read_to(b"welcome")
     idle.ask("").read_to(b"hello")
-    wait_until(lambda: server.connections == 3, WAIT_S, "three connections")
+    assert room.asked.wait(WAIT_S)
+    assert server.connections == 3
 
     def closed() -> bool:
         server.close()

@@ -170,6 +170,7 @@ class HTTPTransport:
     def _tell_hub(self, session: HTTPConnection) -> None:
         if session.peer is not None:
             self._hub.closed(session.peer)
+            session.peer = None  # each has the other: so that both go at once, and not when garbage is looked for
 
     # a request
 

@@ -79,7 +79,20 @@ class Intake(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._await_request()
+        if self._strangers.turnstile.is_full:
+            self.cut("too many come at once")
+            return
+        turn = self._strangers.turnstile.arrive()
+        if turn is None:
+            self._await_request()
+        else:
+            self._hold(turn)
+
+    def _hold(self, turn: asyncio.Future[None]) -> None:
+        """Read nothing before it is its turn: it waits for us, not we for it."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+        turn.add_done_callback(self._its_turn)
 
     def _await_request(self) -> None:
         self._strangers.enter(self)
@@ -141,16 +154,19 @@ class Intake(web.RequestHandler):
         turn = self._strangers.turnstile.take()
         if turn is None:
             self._feed_early()
-        elif self.transport is not None:
-            self._strangers.asked(self)  # it waits for us, not we for it
-            self.transport.pause_reading()
-            turn.add_done_callback(self._its_turn)
+        else:
+            self._strangers.asked(self)
+            self._hold(turn)
 
     def _its_turn(self, turn: asyncio.Future[None]) -> None:
-        if self.transport is not None and not self.transport.is_closing():
+        if self.transport is None or self.transport.is_closing():
+            return
+        self.transport.resume_reading()
+        if self._early:
             self._strangers.enter(self)
-            self.transport.resume_reading()
             self._feed_early()
+        else:
+            self._await_request()
 
     def _feed_early(self) -> None:
         early, self._early = self._early, None

@@ -31,6 +31,10 @@ def _framed(payload: bytes | str) -> bytes:
     return (_MIDDLE.pack(first, 126, size) if size < 65_536 else _LONG.pack(first, 127, size)) + data
 
 
+def _nobody(code: str) -> None:
+    """Nobody is there any more to be told; else its connection would only be found by the garbage collector."""
+
+
 def run_now(work: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine that has nothing to wait for, without the cost of a task."""
     try:
@@ -76,19 +80,21 @@ class Outbox:
 
     def send(self, frames: list[bytes | str]) -> None:
         """Hand frames to the socket, or queue them."""
+        if len(frames) == 2 and not self._is_over and not self.is_full:
+            self._write(b"".join(map(_framed, frames)))  # a greeting: one segment instead of two
+            return
         for frame in frames:
             if self._is_over:
                 return  # the other end would refuse what comes after a gap
             if self.is_full:
                 self._enqueue(frame)
             else:
-                self._write(frame)
+                self._write(_framed(frame))
 
-    def _write(self, frame: bytes | str) -> None:
-        if self._ws.closed or self._transport.is_closing():
-            return
+    def _write(self, frames: bytes) -> None:
         # Not by `ws.send_bytes`: three coroutines to join a header and a payload.
-        self._transport.write(_framed(frame))
+        if not self._ws.closed and not self._transport.is_closing():
+            self._transport.write(frames)
 
     def _enqueue(self, frame: bytes | str) -> None:
         if self._queue is None:
@@ -111,7 +117,7 @@ class Outbox:
             if waiting <= SOCKET_BYTES // 2:
                 frame = self._queue.popleft()
                 self._bytes -= len(frame)
-                self._write(frame)
+                self._write(_framed(frame))
                 continue
             idle = 0.0 if waiting < before else idle + 0.05
             before = waiting
@@ -129,7 +135,7 @@ class Outbox:
 
     def stop(self) -> None:
         """Drop what waits; the connection is gone."""
-        self._is_over = True
+        self._is_over, self._close = True, _nobody
         self._clear()
         if self._drain is not None:
             self._drain.cancel()

@@ -199,6 +199,7 @@ class WebSocketTransport:
             await self._converse(ws, connection, found)
         finally:
             await connection.closed()
+            connection.peer = None  # each has the other: so that both go at once, and not when garbage is looked for
             self._connections.discard(connection)
         return ws
 

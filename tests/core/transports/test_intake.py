@@ -211,6 +211,47 @@ async def test_a_crowd_is_read_in_turn_and_no_more_than_so_many_wait(rig: Rig) -
         writer.transport.abort()
 
 
+class Shut(Turnstile):
+    """Lets no newcomer in until told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns: list[asyncio.Future[None]] = []
+
+    def arrive(self) -> asyncio.Future[None] | None:
+        self.turns.append(asyncio.get_running_loop().create_future())
+        return self.turns[-1]
+
+
+async def test_a_newcomer_is_not_read_before_its_turn(rig: Rig) -> None:
+    shut = rig.server.strangers.turnstile = Shut()
+    comers = []
+    for number in (1, 2):
+        comers.append(await rig.dial())
+        await eventually(lambda: len(shut.turns) == number)  # noqa: B023
+        comers[-1][1].write(UPGRADE)
+    shut.turns[1].set_result(None)
+    assert b" 101 " in await asyncio.wait_for(comers[1][0].readuntil(b"\r\n\r\n"), WITHIN_S)
+    assert rig.held == len(UPGRADE)  # of the second, which came later
+    shut.turns[0].set_result(None)
+    assert b" 101 " in await asyncio.wait_for(comers[0][0].readuntil(b"\r\n\r\n"), WITHIN_S)
+    for _, writer in comers:
+        writer.transport.abort()
+
+
+async def test_a_newcomer_has_the_whole_time_from_its_turn_on(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "REQUEST_WITHIN_S", 0.05)
+    shut = rig.server.strangers.turnstile = Shut()
+    reader, writer = await rig.dial()
+    await eventually(lambda: shut.turns)
+    await asyncio.sleep(0.2)
+    assert rig.cut == []
+    shut.turns[0].set_result(None)
+    await ended(reader)
+    assert rig.cut == ["cut_off"]
+    writer.transport.abort()
+
+
 async def test_who_left_before_his_turn_holds_nothing(rig: Rig) -> None:
     closed = rig.server.strangers.turnstile = Closed(most=9)
     _, writer = await rig.dial()

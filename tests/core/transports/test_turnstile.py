@@ -74,3 +74,47 @@ async def test_no_more_than_so_many_wait() -> None:
     assert turnstile.is_full
     await asyncio.gather(*tasks)
     assert not turnstile.is_full
+
+
+class Doors:
+    """Newcomers each of whom takes three more steps inside; notes how many are half in."""
+
+    def __init__(self, turnstile: Turnstile) -> None:
+        self.turnstile = turnstile
+        self.half_in = self.most_half_in = self.done = 0
+
+    async def come(self) -> None:
+        turn = self.turnstile.arrive()
+        if turn is not None:
+            await turn
+        self.half_in += 1
+        self.most_half_in = max(self.most_half_in, self.half_in)
+        for _ in range(3):
+            await self.turnstile.enter()
+            await asyncio.sleep(0)
+        self.half_in -= 1
+        self.done += 1
+
+
+async def test_those_inside_go_before_newcomers() -> None:
+    doors = Doors(Turnstile(steps=4, newcomers=1))
+    await asyncio.gather(*(doors.come() for _ in range(400)))
+    assert doors.done == 400
+    assert doors.most_half_in < 40
+
+
+async def test_newcomers_come_in_however_many_are_inside() -> None:
+    turnstile = Turnstile(steps=4, newcomers=1)
+    inside = [asyncio.ensure_future(turnstile.enter()) for _ in range(1000)]
+    doors = Doors(turnstile)
+    newcomer = asyncio.ensure_future(doors.come())
+    while not doors.half_in:  # noqa: ASYNC110 - each look is a turn of the loop
+        await asyncio.sleep(0)
+    assert sum(not each.done() for each in inside) > 900
+    await asyncio.gather(newcomer, *inside)
+
+
+async def test_newcomers_find_room_where_nobody_waits() -> None:
+    turnstile = Turnstile(steps=2, newcomers=1)
+    assert [turnstile.arrive() for _ in range(2)] == [None, None]
+    assert turnstile.arrive() is not None

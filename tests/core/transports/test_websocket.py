@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import tracemalloc
+import weakref
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -387,3 +389,30 @@ async def test_a_header_that_is_no_text_fails_nothing(path: bytes, caplog: pytes
         assert answer.split()[1] in (b"204", b"400")
         writer.close()
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("leaves", ["with a word", "without"])
+async def test_what_a_connection_held_goes_with_it(leaves: str) -> None:
+    """Not only when cyclic garbage is looked for: with thousands of them that takes long."""
+    async with rigged() as rig:
+        ws, link = await rig.join("kitchen")
+        await rig.ask(ws, link, "hi")
+        peer = weakref.ref(rig.hive.hub.peers.connections()[0].conn)  # a peer has slots
+        gc.disable()
+        try:
+            if leaves == "without":
+                ws._response.close()
+            else:
+                await ws.close()
+            await rig.empty()
+            await reached(lambda: peer() is None)
+        finally:
+            gc.enable()
+
+
+async def reached(condition: Callable[[], bool]) -> None:
+    """Wait for it; only a test that fails waits long."""
+    end = asyncio.get_running_loop().time() + 30
+    while not condition():
+        assert asyncio.get_running_loop().time() < end
+        await asyncio.sleep(0.01)
