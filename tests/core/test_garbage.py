@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from hivemind_core import garbage
-from hivemind_core.garbage import ALL, ALL_EVERY_S, NEW_ANYWAY, NEW_QUIET, RECENT, ROUNDS, Collector, wanted
+from hivemind_core.garbage import ANYWAY_AFTER_S, LOOKS, QUIET_AFTER_S, Collector, is_due
 
 
 @pytest.fixture(autouse=True)
@@ -19,20 +19,17 @@ def has_generations(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("looks", "rounds", "quiet", "since_s", "generation"),
+    ("looks", "quiet", "since_s", "due"),
     [
-        (NEW_QUIET - 1, 0, True, 0.0, None),
-        (NEW_QUIET, 0, True, 0.0, RECENT),
-        (NEW_QUIET, 0, False, 0.0, None),
-        (NEW_ANYWAY, 0, False, 0.0, RECENT),
-        (0, ROUNDS, True, ALL_EVERY_S - 1, None),
-        (0, ROUNDS - 1, True, ALL_EVERY_S, None),
-        (0, ROUNDS, False, ALL_EVERY_S, None),
-        (0, ROUNDS, True, ALL_EVERY_S, ALL),
+        (LOOKS - 1, True, ANYWAY_AFTER_S, False),
+        (LOOKS, True, QUIET_AFTER_S - 1, False),
+        (LOOKS, True, QUIET_AFTER_S, True),
+        (LOOKS, False, QUIET_AFTER_S, False),
+        (LOOKS, False, ANYWAY_AFTER_S, True),
     ],
 )
-def test_what_is_looked_at(looks: int, rounds: int, quiet: bool, since_s: float, generation: int | None) -> None:
-    assert wanted((0, looks, rounds), quiet, since_s) == generation
+def test_when_everything_is_looked_at(looks: int, quiet: bool, since_s: float, due: bool) -> None:
+    assert is_due((0, 0, looks), quiet, since_s) == due
 
 
 @pytest.fixture
@@ -52,8 +49,8 @@ class Knot:
 
 
 def test_garbage_goes_in_time(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(garbage, "NEW_QUIET", 0)
-    monkeypatch.setattr(garbage, "QUIET", 1e9)
+    for name in ("LOOKS", "QUIET_AFTER_S", "ANYWAY_AFTER_S"):
+        monkeypatch.setattr(garbage, name, 0)
     knot = weakref.ref(Knot())
     assert knot() is not None
     collector.tick()
