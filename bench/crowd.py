@@ -62,26 +62,36 @@ class Crowd:
     def _some(self, count: int) -> list[Satellite]:
         return list(self._satellites.values())[:count]
 
-    async def open(self, first: int, count: int, at_once: int = CONNECT_AT_ONCE) -> dict[str, Any]:
-        """Connect devices that are not here, so many at a time. When the last of them was admitted."""
+    async def open(
+        self, first: int, count: int, at_once: int = CONNECT_AT_ONCE, confirm: bool = True
+    ) -> dict[str, Any]:
+        """Connect devices that are not here, so many at a time. When the last of them was admitted.
+
+        Without `confirm`: when the last of them had its session; `confirm` is to be called then.
+        """
         wanted = [number for number in range(first, first + count) if number not in self._satellites]
         gate = asyncio.Semaphore(at_once)
         begun = time.monotonic()
 
         async def one(number: int) -> float:
             async with gate:
-                await self._open(number)
+                await self._open(number, confirm=confirm)
                 return time.monotonic() - begun
 
         took = await asyncio.gather(*(one(number) for number in wanted))
         gc.freeze()
         return {"seconds": max(took, default=0.0), **quantiles(took)}
 
-    async def _open(self, number: int) -> None:
+    async def confirm(self) -> dict[str, Any]:
+        """Wait until all who are here know that they are admitted."""
+        await asyncio.gather(*(satellite.confirm() for satellite in self._satellites.values()))
+        return {}
+
+    async def _open(self, number: int, *, confirm: bool = True) -> None:
         device = self._devices.setdefault(number, Device(access_key(number)))
         satellite = Satellite(device, self._keyring, bare=self._bare)
         try:
-            await satellite.open(self._port)
+            await satellite.open(self._port, confirm=confirm)
         except SatelliteFailed:
             satellite.socket.close()
             raise

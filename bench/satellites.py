@@ -125,13 +125,24 @@ class Satellite:
         """The id of its session."""
         return self._session["session_id"]
 
-    async def open(self, port: int, host: str = HOST) -> None:
-        """Connect, shake hands and wait for the pong that proves admission. Raises SatelliteFailed."""
+    async def open(self, port: int, host: str = HOST, *, confirm: bool = True) -> None:
+        """Connect, shake hands and wait for the pong that proves admission. Raises SatelliteFailed.
+
+        Without `confirm` it is for the caller to ask for that pong (`confirm`).
+        """
         token = quote(base64.b64encode(f"{USERAGENT}:{self.device.access_key}".encode()).decode(), safe="")
         try:
             await self.socket.open(host, port, f"/?authorization={token}")
             while not self._link.is_open:
                 await self._wait()
+        except (OSError, SocketFailed) as error:
+            raise SatelliteFailed(str(error)) from error
+        if confirm:
+            await self.confirm()
+
+    async def confirm(self) -> None:
+        """Wait for the pong that proves admission. Raises SatelliteFailed."""
+        try:
             await self.socket.ping()
         except (OSError, SocketFailed) as error:
             raise SatelliteFailed(str(error)) from error

@@ -10,6 +10,8 @@ from ..stage import TALKING, Crowd, Figures, Scenario, Stage, others, talking
 from ..subjects import RELEASED, AnySubject
 
 QUIET_S = 3.0
+SETTLED_S = 1.0
+"""Whatever follows a session at the hub is through by then."""
 AT_ONCE_FIRST = 50
 NICENESS = 10
 """Of those who come back: the others are not to wait for the processor of this machine, but for the hub."""
@@ -48,11 +50,14 @@ def at(subject: AnySubject, talkers: Crowd, crowd: Crowd, number: int) -> Figure
 
 
 def cpu_of_return(subject: AnySubject, crowd: Crowd, number: int) -> float:
-    """Processor time while all come back and nobody talks, in seconds."""
+    """Processor time while all come back and nobody talks, in seconds; that they ask whether they are in is no part."""
     leave(crowd)
     begun = subject.cpu_s()
-    crowd.do("open", first=TALKING, count=number, at_once=number)
-    return subject.cpu_s() - begun
+    crowd.do("open", first=TALKING, count=number, at_once=number, confirm=False)
+    time.sleep(SETTLED_S)
+    spent = subject.cpu_s() - begun
+    crowd.do("confirm")
+    return spent
 
 
 def leave(crowd: Crowd) -> None:
