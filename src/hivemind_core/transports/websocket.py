@@ -186,6 +186,8 @@ class WebSocketTransport:
             return web.Response(status=400, text='Can "Upgrade" only to "WebSocket".')
         remote = client_address(request, self._config.proxies)
         found = await self._hub.identify(token_of(request), remote)
+        if isinstance(found, Refused):
+            await self._turnstile.enter()  # a crowd of strangers is looked up, and known, at one moment
         size = found.max_frame_bytes if isinstance(found, Visitor) else MAX_FRAME_BYTES
         ws = web.WebSocketResponse(compress=False, autoping=False, max_msg_size=size)
         try:

@@ -410,6 +410,19 @@ async def test_what_a_connection_held_goes_with_it(leaves: str) -> None:
             gc.enable()
 
 
+async def test_strangers_are_turned_away_in_turn() -> None:
+    """They have waited for one look at the database, all of them."""
+    async with rigged() as rig:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        rig.transport._turnstile.enter = lambda: turn
+        coming = asyncio.ensure_future(rig.connect("a key that nobody has"))
+        done, _ = await asyncio.wait({coming}, timeout=0.5)
+        assert not done
+        turn.set_result(None)
+        ws = await coming
+        assert (await ws.receive(60)).type is aiohttp.WSMsgType.CLOSE
+
+
 async def reached(condition: Callable[[], bool]) -> None:
     """Wait for it; only a test that fails waits long."""
     end = asyncio.get_running_loop().time() + 30
