@@ -11,7 +11,6 @@ from .http_elsewhere import Passing
 from .http_requests import CONNECTED, COOKIE, Asked, Reply, json_response
 from .intake import Intake
 from .origin_gate import OriginGate
-from .requests import no_delay
 
 REPLICA_COOKIE = "hivemind_http_replica"
 ANSWER_WITHIN_S = 30.0
@@ -36,7 +35,6 @@ class Answers:
         stays = _stays(asked, reply, intake)
         if not stays:
             response.force_close()
-        no_delay(request)
         intake.within(ANSWER_WITHIN_S, "it does not read its answer")
         try:
             await response.prepare(request)

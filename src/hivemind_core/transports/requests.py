@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 from aiohttp import web
 
 from ..proxies import TrustedProxies, is_loopback
@@ -21,14 +19,6 @@ def token_of(request: web.BaseRequest) -> str:
 def client_address(request: web.BaseRequest, proxies: TrustedProxies) -> str:
     """Return where a request comes from, as far as trusted proxies say so."""
     return proxies.client_address(request.remote or "?", lambda name: request.headers.getall(name, []))
-
-
-def no_delay(request: web.BaseRequest) -> None:
-    """Send small frames at once."""
-    assert request.transport is not None
-    sock = request.transport.get_extra_info("socket")
-    if sock is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def can_upgrade(request: web.BaseRequest) -> bool:

@@ -23,7 +23,7 @@ from .intake import Intake, IntakeServer
 from .listening import Listening
 from .origin_gate import OriginGate
 from .outbox import Outbox, run_now
-from .requests import can_upgrade, client_address, health, no_delay, token_of
+from .requests import can_upgrade, client_address, health, token_of
 from .turnstile import Turnstile
 
 log = logging.getLogger(__name__)
@@ -194,7 +194,6 @@ class WebSocketTransport:
             await ws.prepare(request)
         except ConnectionError:
             return web.Response(status=400)  # nobody is there any more to read it
-        no_delay(request)
         connection = WebSocketConnection(ws, intake, remote, self._hub.refusals)
         self._connections.add(connection)
         try:

@@ -187,6 +187,7 @@ async def test_who_asks_for_nothing_that_exists_makes_few_calls(
     three: HTTPCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_elsewhere, "LOOKS_AT_ONCE", 2)
+    monkeypatch.setattr(http_elsewhere, "LOOKS_PER_S", 0.001)
     async with Device(three, cookies=False) as stranger, Device(three, cookies=False, address="192.0.2.9") as other:
         stranger.at = other.at = 0
         for _ in range(2):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import tracemalloc
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -92,6 +93,15 @@ async def pour(writer: asyncio.StreamWriter, size: int) -> None:
         for _ in range(size // len(piece)):
             writer.write(piece)
             await asyncio.wait_for(writer.drain(), WITHIN_S)
+
+
+async def test_small_frames_are_sent_at_once(rig: Rig) -> None:
+    _, writer = await rig.upgraded()
+    await eventually(lambda: rig.connections)
+    assert rig.connections[0].transport is not None
+    sock = rig.connections[0].transport.get_extra_info("socket")
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    writer.close()
 
 
 async def test_a_stranger_that_streams_a_large_frame_is_cut(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
