@@ -126,7 +126,7 @@ class Faults:
         try:
             await asyncio.gather(*(scene.raw("key-4") for _ in range(UNFINISHED)))
             codes = {await scene.refused(f"no-such-key-{number}") for number in range(UNKNOWN)}
-            if codes != {1008, 1013}:
+            if codes not in ({1008, 1013}, {1013}):  # shortly after the last crowd nobody is looked up at all
                 raise Harm(f"unknown keys were answered {codes}")
             await self._session("key-5")
         finally:

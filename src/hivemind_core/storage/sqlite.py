@@ -19,6 +19,8 @@ from .checks import check_columns, check_same
 
 SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 10.0
+LOG_PAGES = 100
+"""So many are put into the file again: the log of a small database is not to fill a small disk."""
 FILE_MODE = 0o600
 NO_FILE = (-1, -1)
 """The identity of none: what could not be opened is opened anew, even where the same file comes back."""
@@ -119,6 +121,7 @@ class SQLiteStore:
         # Fails while another process switches the same new file, which then serves us too.
         with suppress(sqlite3.OperationalError):
             self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         if version < SCHEMA_VERSION or "metadata" not in self._columns():
             with self._transaction("upgrade"):
                 self._upgrade()

@@ -328,6 +328,17 @@ def modes(path: Path) -> dict[str, int]:
     return {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
 
 
+def test_the_log_beside_a_small_file_stays_small(path: Path) -> None:
+    """A small disk would be full of it, and then nothing can be written that would make it shorter."""
+    with closing(SQLiteStore(path)) as store:
+        ids = [store.insert(Client(0, f"key-{number}", allowed_types=["x" * 1000])).client_id for number in range(40)]
+        for second in range(30):
+            store.touch(ids, second)
+        written = Path(f"{path}-wal").stat().st_size
+        assert [row.last_seen for row in store.load()] == [29] * len(ids)
+    assert written < 1_000_000
+
+
 def test_its_files_are_their_owners_alone(path: Path) -> None:
     umask = os.umask(0)
     try:
