@@ -171,7 +171,7 @@ def test_every_code_block_does_what_the_page_says(page: str, children: Children)
     if page == "cli.md":  # it begins with a device that is not set up
         shutil.rmtree(kitchen.home.config / "hivemind")
     names = {"hub.local": "127.0.0.1", "5678": str(street.house.hub.port), "KEY": "kitchen", "PASSWORD": PASSWORD}
-    reader = Reader(kitchen.home, street.house.hub.home, names)
+    reader = Reader(kitchen.home, street.house.hub, names)
     found = blocks(ROOT / "docs" / page)
     assert found
     for block in found:

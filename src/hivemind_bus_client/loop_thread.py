@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -12,12 +13,19 @@ from .tasks import end_tasks
 
 T = TypeVar("T")
 
+PARTING_S = 1.0
+"""How long the end waits for connections that are being closed: over TLS the other side has a word in that."""
+PARTING_LOOK_S = 0.005
+OWN_SOCKETS = 1
+"""A loop watches one itself, by which other threads wake it."""
+
 
 class LoopThread:
     """Runs coroutines for other threads; runs from the moment it is made until `stop`."""
 
     def __init__(self, name: str) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._selector = selectors.DefaultSelector()
+        self._loop = asyncio.SelectorEventLoop(self._selector)
         self._loop.set_default_executor(HelperThreads())
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.thread.start()
@@ -58,4 +66,12 @@ class LoopThread:
         current = asyncio.current_task()
         await end_tasks(task for task in asyncio.all_tasks() if task is not current)
         await self._loop.shutdown_default_executor()
+        await self._see_off()
         self._loop.stop()
+
+    async def _see_off(self) -> None:
+        """Wait a little until no connection is left: nobody could close it later."""
+        until = self._loop.time() + PARTING_S
+        while len(self._selector.get_map()) > OWN_SOCKETS and self._loop.time() < until:  # noqa: ASYNC110 - a selector tells nobody
+            await asyncio.sleep(PARTING_LOOK_S)
+        await asyncio.sleep(0)

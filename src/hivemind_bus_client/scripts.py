@@ -299,13 +299,13 @@ def _deliver_routed(kind: HiveMessageType, message: Message, link: Target) -> No
 def _deliver(message: HiveMessage, link: Target) -> None:
     with _connected(link) as client:
         click.echo(CONNECTED)
-        denial = _send(client, message)
-    if denial is not None:
-        raise click.ClickException(printable(str(denial)))
+        denials = _send(client, message)
+    if denials:  # the last to come is there: the client has ended after its handlers
+        raise click.ClickException(printable(str(denials[0])))
 
 
-def _send(client: HiveMessageBusClient, message: HiveMessage) -> Denial | None:
-    """Send a message and return the hub's denial of it, if one comes.
+def _send(client: HiveMessageBusClient, message: HiveMessage) -> list[Denial]:
+    """Send a message and return where the hub's denial of it is noted, if one comes.
 
     Raises NotConnected, naming the hub's reason where it is known, if the hub ends the connection over it.
     """
@@ -323,7 +323,7 @@ def _send(client: HiveMessageBusClient, message: HiveMessage) -> Denial | None:
     except NotConnected as error:
         raise NotConnected(client.problem or str(error)) from None
     denied.wait(DENIAL_GRACE_S)
-    return denials[0] if denials else None
+    return denials
 
 
 @hmclient_cmds.command("query")

@@ -69,6 +69,7 @@ class Server:
 
     def __init__(self, app: Application, listener: socket.socket, streams: int, share: Share | None = None) -> None:
         self._map: dict[int, Any] = {}
+        self._left: dict[int, Any] = {}
         self._thread = threading.Thread(target=self._run, name="chatroom-server", daemon=True)
         self._ended: Callable[[], None] = lambda: None
         self.failed = False
@@ -112,9 +113,11 @@ class Server:
             log.warning("%d connections were still busy", self.connections)
         self._in_loop(self._cut)
         self._server.task_dispatcher.shutdown(timeout=THREADS_S)
-        self._in_loop(lambda: wasyncore.close_all(self._map, ignore_all=True))
+        self._in_loop(self._leave)
         if self._thread.is_alive():
             self._thread.join(THREADS_S)
+        if not self._thread.is_alive():  # only now: what wakes the loop is among it
+            wasyncore.close_all(self._left, ignore_all=True)
 
     # --- in the loop's thread -------------------------------------------------------------------------------------
 
@@ -130,6 +133,11 @@ class Server:
         for channel in list(self._server.active_channels.values()):
             if not channel.requests and not channel.total_outbufs_len:
                 channel.will_close = True
+
+    def _leave(self) -> None:
+        """Have the loop end: it goes on while it has anything to look after."""
+        self._left.update(self._map)
+        self._map.clear()
 
     def _cut(self) -> None:
         """Close what is left, which also frees threads that wait for a reader."""

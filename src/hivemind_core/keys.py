@@ -34,6 +34,8 @@ DerivePsk = Callable[[str, str], bytes]
 KEY_BYTES = 32
 WRITTEN_WITHIN_S = 1.0
 """So long a connection waits until its new key is stored; a database that is locked or slow does not hold it up."""
+WRITTEN_AGAIN_S = 30.0
+"""So long after a failure it is tried again; of several that failed only one is, until writing works."""
 MAX_JUDGED = 10_000
 PREVIOUS_PSK, PREVIOUS_PSK_FOR = grace.MOVED["noise_psk"], grace.MOVED["noise_psk_for"]
 LOOK_FOR_ENDED_EVERY_S = 30.0
@@ -134,9 +136,13 @@ class ClientKeys:
     async def _keep_psk(self, client: Client, names: tuple[str, str], password: str, psk: bytes) -> None:
         """Write a derived key into its row; until it stands there it is kept here."""
         binding = psk_binding(self._node_id, password)
-        self._psks[client.client_id, binding] = psk
-        if await self._patch(client, dict(zip(names, (psk.hex(), binding), strict=True))):
-            self._psks.pop((client.client_id, binding), None)
+        whose = client.client_id, binding
+        self._psks[whose] = psk
+        while not await self._patch(client, dict(zip(names, (psk.hex(), binding), strict=True))):
+            await asyncio.sleep(WRITTEN_AGAIN_S)
+            while self._db.write_problem and next(iter(self._psks)) != whose:
+                await asyncio.sleep(WRITTEN_AGAIN_S)
+        del self._psks[whose]
 
     async def compute(self, client: Client, how: Callable[[], bytes], *, previous: bool = False) -> bytes | Refused:
         """Do the slow part of a handshake off the loop, unless the client's password is too weak for it."""

@@ -119,8 +119,7 @@ def test_what_would_be_markup_is_text_in_names_and_rooms(browsing: Browsing, sce
     typist = "<img src=x onerror=window.harmed='type'>"
     here = RoomPage(browsing.page(), scene.room.url, typist, "party")  # mallory's typing is shown only so often
     here.wait_live()
-    here.box.press_sequentially("h")
-    expect(bob.page.get_by_text(f"{typist} is typing…")).to_be_visible()
+    here.types("h", bob.page.get_by_text(f"{typist} is typing…"))
     assert bob.page.evaluate(HARM) is None
     expect(bob.messages).to_have_count(2 * len(names))
     assert len(names) >= len(INJECTIONS) // 2
@@ -187,8 +186,7 @@ def test_private_is_seen_by_oneself_only(browsing: Browsing, scene: Scene) -> No
 
 def test_who_types_is_shown_and_that_the_assistant_thinks(browsing: Browsing, scene: Scene) -> None:
     alice, bob = enter(browsing, scene, "alice", "desk"), enter(browsing, scene, "bob", "desk")
-    alice.box.press_sequentially("hm")
-    expect(bob.page.get_by_text("alice is typing…")).to_be_visible()
+    alice.types("hm", bob.page.get_by_text("alice is typing…"))
     alice.box.fill("")
     expect(bob.page.get_by_text("alice is typing…")).to_be_hidden()
     scene.bus.on("think about it", silence)

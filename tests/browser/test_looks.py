@@ -118,9 +118,8 @@ def test_its_pictures(
     page = browsing.page(viewport=SHOTS[shot], device_scale_factor=1)
     enter(page, scene)
     page.get_by_text("The pizza is ready.").wait_for()
-    carol.box.press_sequentially("Luís")
-    page.get_by_text("carol is typing…").wait_for()
     page.get_by_text("HiveMind is thinking…").wait_for()
+    carol.types("Luís", page.get_by_text("carol is typing…"))
     picture = (IMAGES if kept else tmp_path) / f"chatroom-{shot}.png"
     picture.parent.mkdir(exist_ok=True)
     page.screenshot(path=picture, caret="initial")

@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+from hivemind_bus_client import cascade
 from hivemind_bus_client.cascade import CascadeAggregator, QueryLivenessTimer
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 
@@ -14,6 +15,20 @@ WAIT_S = 60.0
 def answer(number: int, **metadata) -> HiveMessage:
     inner = HiveMessage(HiveMessageType.BUS, Message("speak", {"n": number}))
     return HiveMessage(HiveMessageType.CASCADE, inner, metadata=metadata)
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """No timer calls before this is open, however slow the machine is: a pause is longer than what they wait for."""
+    opened = threading.Event()
+    timer = cascade._timer
+
+    def gated(timeout_s, call):
+        return timer(timeout_s, lambda: opened.wait(WAIT_S) and call())
+
+    monkeypatch.setattr(cascade, "_timer", gated)
+    yield opened
+    opened.set()
 
 
 class Passed(list):
@@ -42,12 +57,13 @@ def test_the_choice_is_made_when_all_have_answered():
 
 
 @pytest.mark.parametrize("expected", [None, 0, 5])
-def test_the_choice_is_made_when_time_is_over(expected):
+def test_the_choice_is_made_when_time_is_over(expected, gate):
     passed = Passed()
     aggregator = CascadeAggregator(SHORT_S, lambda found: found[-1], passed, expected)
     answers = [answer(1), answer(2)]
     for each in answers:
         aggregator.add_response(each)
+    gate.set()
     assert passed.event.wait(WAIT_S)
     assert passed == [answers[1]]
 
@@ -80,12 +96,13 @@ def test_nothing_may_be_chosen():
     assert passed == []
 
 
-def test_after_cancel_nothing_comes():
+def test_after_cancel_nothing_comes(gate):
     passed = Passed()
     aggregator = CascadeAggregator(SHORT_S, None, passed)
     aggregator.add_response(answer(1))
     aggregator.cancel()
     aggregator.add_response(answer(2))
+    gate.set()
     assert not passed.event.wait(SHORT_S * 5)
     assert aggregator.responses == []
 
@@ -128,7 +145,7 @@ def test_a_query_without_answer_is_told_of_once():
     assert timer.expire_now() is False
 
 
-def test_a_cancelled_query_is_not_told_of():
+def test_a_cancelled_query_is_not_told_of(gate):
     expired = Expired()
     timer = QueryLivenessTimer(SHORT_S, expired)
     timer.arm("q")
@@ -136,6 +153,7 @@ def test_a_cancelled_query_is_not_told_of():
     timer.arm("r")
     timer.cancel()
     timer.cancel("never there")
+    gate.set()
     assert not expired.event.wait(SHORT_S * 5)
 
 

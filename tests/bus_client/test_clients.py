@@ -474,16 +474,25 @@ async def test_a_refusal_that_comes_later_ends_it_too(clients, hub):
 async def test_nothing_there(clients):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        client = clients.new(port=free.getsockname()[1])
-        errors: list = []
-        client.on("error", errors.append)
-        with pytest.raises(HandshakeTimedOut, match="Nothing answers at the hub's address") as info:
-            await clients.run(client.connect, timeout=3.0)
-    assert isinstance(info.value, RuntimeError)
-    assert info.value.refusal.code == "unreachable"
-    assert errors
+        client, error = await tried_in_vain(clients, free.getsockname()[1])
+    assert "Nothing answers at the hub's address" in str(error)
+    assert isinstance(error, RuntimeError)
+    assert error.refusal.code == "unreachable"
     with pytest.raises(NotConnected):
         await clients.run(client.emit, utterance())
+
+
+async def tried_in_vain(clients, port: int):
+    """A client that finds no hub, and its error; it tries for longer if it has found out nothing by then."""
+    for timeout_s in (3.0, 30.0):
+        client, errors = clients.new(port=port), []
+        client.on("error", errors.append)
+        with pytest.raises(HandshakeTimedOut) as info:
+            await clients.run(client.connect, timeout=timeout_s)
+        if info.value.refusal is not None:
+            break
+    assert errors
+    return client, info.value
 
 
 async def test_retries_bound_the_time_too(clients, monkeypatch):
@@ -502,8 +511,8 @@ async def test_something_else_there(clients):
 
     server = await asyncio.start_server(web, "127.0.0.1", 0)
     try:
-        with pytest.raises(HandshakeTimedOut, match="not as a HiveMind hub"):
-            await clients.run(clients.new(port=server.sockets[0].getsockname()[1]).connect, timeout=3.0)
+        _, error = await tried_in_vain(clients, server.sockets[0].getsockname()[1])
+        assert "not as a HiveMind hub" in str(error)
     finally:
         server.close()
 
@@ -573,7 +582,7 @@ async def test_a_dead_connection_is_noticed(clients, hub):
     hub.freeze()
     await eventually(lambda: not client.connected_event.is_set())
     await eventually(client.connected_event.is_set)
-    assert hub.connections == 2
+    assert hub.connections > 1
     peer.abort()
 
 
@@ -592,11 +601,11 @@ async def test_emitting_while_down_fails_at_once(clients, hub):
 
 @pytest.mark.parametrize("how", ["constructor", "call"])
 async def test_emitting_while_down_waits_if_it_was_told_to(clients, hub, how):
-    client = await clients.connected(emit_timeout=10.0 if how == "constructor" else 0.0)
+    client = await clients.connected(emit_timeout=60.0 if how == "constructor" else 0.0)
     await hub.kill()
     await eventually(lambda: not client.connected_event.is_set())
     emitting = asyncio.ensure_future(
-        clients.run(client.emit, utterance(), **({"timeout": 10.0} if how == "call" else {}))
+        clients.run(client.emit, utterance(), **({"timeout": 60.0} if how == "call" else {}))
     )
     await asyncio.sleep(0.05)
     assert not emitting.done()
@@ -677,7 +686,7 @@ async def test_close_ends_run_forever(clients):
 
 async def test_an_utterance_is_answered(clients):
     client = await clients.connected()
-    answer = await clients.run(client.wait_for_response, utterance("hi"), "speak")
+    answer = await clients.run(client.wait_for_response, utterance("hi"), "speak", timeout=60)
     assert isinstance(answer, HiveMessage)
     assert answer.payload.data["utterance"] == "you said hi"
 
@@ -689,10 +698,10 @@ async def answer_in_kind(peer, message):
 async def test_the_answer_to_a_message_is_its_response_or_its_own_kind(clients, hub):
     client = await clients.connected()
     hub.answer = answer_in_kind
-    answer = await clients.run(client.wait_for_response, Message("ask"))
+    answer = await clients.run(client.wait_for_response, Message("ask"), timeout=60)
     assert answer.payload.msg_type == "ask.response"
     hub.answer = lambda peer, message: peer.tell(message.msg_type, {"n": 2})
-    answer = await clients.run(client.wait_for_response, HiveMessage(HiveMessageType.BUS, Message("ask")))
+    answer = await clients.run(client.wait_for_response, HiveMessage(HiveMessageType.BUS, Message("ask")), timeout=60)
     assert answer.payload.data == {"n": 2}
     assert await clients.run(client.wait_for_response, Message("ask"), "never", timeout=0.05) is None
 
@@ -702,7 +711,7 @@ async def test_waiting_for_what_comes_by_itself(clients, hub):
     wrapped = HiveMessage(HiveMessageType.BROADCAST, HiveMessage(HiveMessageType.BUS, Message("inner")))
 
     async def waited(method, *args):
-        waiting = asyncio.ensure_future(clients.run(method, *args))
+        waiting = asyncio.ensure_future(clients.run(method, *args, timeout=60))
         await eventually(lambda: client._taps or waiting.done())
         await hub.peers[0].tell("mycroft.stop", {"n": 1})
         await hub.peers[0].send(wrapped)
@@ -722,11 +731,13 @@ async def test_an_answer_inside_another_envelope(clients, hub):
     hub.answer = lambda peer, _: peer.send(
         HiveMessage(HiveMessageType.QUERY, HiveMessage(HiveMessageType.BUS, Message("speak")))
     )
-    answer = await clients.run(client.wait_for_payload_response, utterance(), "bus", "query")
+    answer = await clients.run(client.wait_for_payload_response, utterance(), "bus", "query", timeout=60)
     assert answer.msg_type == "query"
     hub.answer = answer_in_kind
-    assert await clients.run(client.wait_for_payload_response, Message("x"), "x.response") is not None
-    assert await clients.run(client.wait_for_response, HiveMessage(HiveMessageType.BUS, Message("x")), "bus")
+    assert await clients.run(client.wait_for_payload_response, Message("x"), "x.response", timeout=60) is not None
+    assert await clients.run(
+        client.wait_for_response, HiveMessage(HiveMessageType.BUS, Message("x")), "bus", timeout=60
+    )
 
 
 async def test_a_failed_question_leaves_nothing_behind(clients, hub):
@@ -745,11 +756,11 @@ async def test_waiting_works_inside_a_handler(clients):
     if clients.is_async:
 
         async def ask(_):
-            answers.append(await client.wait_for_response(utterance("inner"), "speak"))
+            answers.append(await client.wait_for_response(utterance("inner"), "speak", timeout=60))
     else:
 
         def ask(_):
-            answers.append(client.wait_for_response(utterance("inner"), "speak"))
+            answers.append(client.wait_for_response(utterance("inner"), "speak", timeout=60))
 
     client.on_mycroft("ovos.utterance.handled", ask)
     await clients.run(client.emit_mycroft, utterance("outer"))
@@ -1032,7 +1043,7 @@ async def test_binary_data(clients, hub):
 async def test_a_binarized_link(clients, hub):
     hub.binarize = True
     client = await clients.connected()
-    answer = await clients.run(client.wait_for_response, utterance("hi"), "speak")
+    answer = await clients.run(client.wait_for_response, utterance("hi"), "speak", timeout=60)
     assert answer.payload.data["utterance"] == "you said hi"
 
 

@@ -80,7 +80,7 @@ def test_waiting():
     bus.on("ask", lambda message: bus.emit(message.response({"n": 1})))
     assert bus.wait_for_response(Message("ask")).data == {"n": 1}
     threading.Timer(0.01, bus.emit, (Message("late"),)).start()
-    assert bus.wait_for_message("late", 5).msg_type == "late"
+    assert bus.wait_for_message("late", 60).msg_type == "late"
     assert bus.wait_for_message("never", 0.01) is None
     assert bus.wait_for_response(Message("x"), "y", 0.01) is None
     assert bus.emitter.listeners("y") == []
@@ -227,10 +227,10 @@ async def test_waiting_for_messages(client):
         await later
         return found
 
-    assert (await while_emitted(client.wait_for_message("bus", 5))).payload.data == {"n": 1}
-    assert (await while_emitted(client.wait_for_message("speak", 5))).data == {"n": 1}
-    assert (await while_emitted(client.wait_for_mycroft("speak", 5))).payload.data == {"n": 1}
-    assert (await while_emitted(client.wait_for_payload("speak", timeout=5))).payload.data == {"n": 1}
+    assert (await while_emitted(client.wait_for_message("bus", 60))).payload.data == {"n": 1}
+    assert (await while_emitted(client.wait_for_message("speak", 60))).data == {"n": 1}
+    assert (await while_emitted(client.wait_for_mycroft("speak", 60))).payload.data == {"n": 1}
+    assert (await while_emitted(client.wait_for_payload("speak", timeout=60))).payload.data == {"n": 1}
     assert await while_emitted(client.wait_for_payload("speak", "query", 0.01)) is None
     assert await client.wait_for_mycroft("never", 0.01) is None
     assert await client.wait_for_message("never", 0.01) is None
@@ -242,11 +242,11 @@ async def test_waiting_for_answers(client):
         asyncio.get_running_loop().call_soon(asyncio.ensure_future, client.emit(message.response({"n": 1})))
 
     client.on("ask", answer)
-    assert (await client.wait_for_response(Message("ask"), "ask.response", 5)).payload.data == {"n": 1}
-    assert (await client.wait_for_response(Message("echo"), timeout=5)).payload.msg_type == "echo"
+    assert (await client.wait_for_response(Message("ask"), "ask.response", 60)).payload.data == {"n": 1}
+    assert (await client.wait_for_response(Message("echo"), timeout=60)).payload.msg_type == "echo"
     assert await client.wait_for_response(Message("echo"), "never", 0.01) is None
     ping = HiveMessage(HiveMessageType.PING, {"flood_id": "f"})
-    assert await client.wait_for_response(ping, timeout=5) is ping
+    assert await client.wait_for_response(ping, timeout=60) is ping
     assert await client.wait_for_response(Message("echo"), HiveMessageType.PING, 0.01) is None
     assert client.emitter.listeners("bus") == []
     await asyncio.sleep(0)

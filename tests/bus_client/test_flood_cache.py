@@ -92,12 +92,12 @@ def test_of_many_threads_one_is_told_that_an_id_is_new():
     cache, told, barrier = FloodIdCache(), [], threading.Barrier(8)
 
     def check() -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         told.extend(not cache.check(str(number)) for number in range(200))
 
     threads = [threading.Thread(target=check) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert told.count(True) == 200

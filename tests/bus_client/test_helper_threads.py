@@ -39,19 +39,19 @@ threading.Thread(target=live_on).start()
 
 def test_a_call_runs_in_a_daemon_thread_and_its_result_comes_back() -> None:
     helpers = HelperThreads()
-    thread = helpers.submit(threading.current_thread).result(5)
+    thread = helpers.submit(threading.current_thread).result(60)
     assert thread.daemon
     assert thread is not threading.current_thread()
     with pytest.raises(ZeroDivisionError):
-        helpers.submit(divmod, 1, 0).result(5)
-    assert helpers.submit(int, "11", base=2).result(5) == 3
+        helpers.submit(divmod, 1, 0).result(60)
+    assert helpers.submit(int, "11", base=2).result(60) == 3
 
 
 def test_the_end_waits_for_calls_if_asked_to() -> None:
     helpers, go, done = HelperThreads(), threading.Event(), threading.Event()
 
     def work() -> None:
-        go.wait(5)
+        go.wait(60)
         done.set()
 
     helpers.submit(work)

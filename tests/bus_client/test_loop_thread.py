@@ -11,7 +11,7 @@ from hivemind_bus_client.loop_thread import LoopThread
 def loop():
     made = LoopThread("test-loop")
     yield made
-    made.stop(5)
+    made.stop(60)
     assert not made.thread.is_alive()
 
 
@@ -51,8 +51,8 @@ def test_stopping_ends_what_still_runs(loop):
 
     caller = threading.Thread(target=call)
     caller.start()
-    started.wait(5)
-    loop.stop(5)
-    caller.join(5)
+    started.wait(60)
+    loop.stop(60)
+    caller.join(60)
     assert ended.is_set()
-    loop.stop(5)
+    loop.stop(60)

@@ -23,7 +23,7 @@ class ServiceManager:
         self.address = address
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(f"\0{address[1:]}" if address.startswith("@") else address)
-        self.socket.settimeout(5)
+        self.socket.settimeout(60)
 
     def heard(self) -> list[str]:
         """The lines of the next datagram."""

@@ -22,10 +22,11 @@ from hivemind_core.config import CertificateFiles, Config, HTTPConfig, WebSocket
 from hivemind_core.healthcheck import front_of
 
 LOCAL = "127.0.0.1"
+PATIENTLY = ("--timeout", "60")
 
 
 def check(port: int, *options: str) -> Ran:
-    return hub_command("healthcheck", "--host", LOCAL, "--port", str(port), *options)
+    return hub_command("healthcheck", "--host", LOCAL, "--port", str(port), *PATIENTLY, *options)
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ async def test_one_with_tls_is_asked_with_its_own_certificate(
     tls = WebSocketConfig(LOCAL, 0, tls=CertificateFiles(tmp_path))
     async with LiveHub(tmp_path / "hub", websocket=tls) as live:
         whereabouts.announce(Config(tmp_path / "server.json", websocket=tls), live.port)
-        ran = await asyncio.to_thread(hub_command, "healthcheck")
+        ran = await asyncio.to_thread(hub_command, "healthcheck", *PATIENTLY)
     assert (ran.code, ran.out) == (0, f"The hub at wss://127.0.0.1:{live.port}/_healthz is healthy.\n"), ran
 
 
@@ -126,7 +127,7 @@ def test_a_hub_that_serves_http_alone_is_asked_there(
         file.write_text(json.dumps({"network_protocol": block}), "utf-8")
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        ran = hub_command("--config", str(file), "healthcheck")
+        ran = hub_command("--config", str(file), "healthcheck", *PATIENTLY)
         thread.join()
     assert ran.code == code, ran
 
@@ -154,14 +155,14 @@ def replying(*pieces: bytes) -> Iterator[int]:
         thread = threading.Thread(target=serve_one)
         thread.start()
         yield listener.getsockname()[1]
-        thread.join(20)
+        thread.join(60)
 
 
-def check_http(tmp_path: Path, port: int) -> Ran:
+def check_http(tmp_path: Path, port: int, *options: str) -> Ran:
     file = tmp_path / "server.json"
     block = {"hivemind-http-plugin": {"host": LOCAL, "port": port}}
     file.write_text(json.dumps({"network_protocol": block}), "utf-8")
-    return hub_command("--config", str(file), "healthcheck", "--timeout", "0.5")
+    return hub_command("--config", str(file), "healthcheck", *PATIENTLY, *options)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ def test_who_sends_it_elsewhere_does_not_answer_for_it(tmp_path: Path) -> None:
 
 def test_an_answer_that_never_ends_is_not_waited_for(tmp_path: Path) -> None:
     with replying(NO_CONTENT, *[b"a: b\r\n"] * 40, b"\r\n") as port:
-        ran = check_http(tmp_path, port)
+        ran = check_http(tmp_path, port, "--timeout", "0.5")
     assert ran.error.endswith("it did not answer within 0.5 s.")
 
 

@@ -346,10 +346,14 @@ def denied(visitor: Visitor) -> dict[str, Any] | None:
 
 def test_status_for_pages_that_poll(scene: Scene) -> None:
     alice, bob = scene.visitor("alice", "poll"), scene.visitor("bob", "poll")
-    bob.post("/typing", {"username": "bob", "site_id": "poll", "typing": True})
-    status = alice.get("/status?room=poll").json
-    assert status["link"]["state"] == "connected"
-    assert status["typing"] == ["bob"]
+
+    def typing() -> list[str]:
+        """Who does, right after somebody did; it counts for some seconds."""
+        bob.post("/typing", {"username": "bob", "site_id": "poll", "typing": True})
+        return list(alice.get("/status?room=poll").json["typing"])
+
+    wait_until(lambda: typing() == ["bob"], WAIT_S, "bob typing")
+    assert alice.get("/status?room=poll").json["link"]["state"] == "connected"
 
 
 def test_an_unanswered_question_is_said(scene: Scene) -> None:

@@ -105,8 +105,9 @@ def test_what_waits_outlives_redis(cluster: HubCluster, tmp_path: Path) -> None:
         cluster.redis.start()
         wait_until(lambda: left(at_one, "after") == "", SOON_S, "a mailbox that takes messages")
         wait_until(lambda: fetched(at_two), SOON_S, "what was left")
-        wait_until(lambda: len(bob.heard) == 2, SOON_S, "two messages")
-    assert bob.heard == ["before", "after"]
+        wait_until(lambda: len(bob.heard) >= 2, SOON_S, "two messages")
+    # a deposit whose confirmation came too late was made again
+    assert (bob.heard[0], set(bob.heard[1:])) == ("before", {"after"})
 
 
 def fetched(client: HiveMessageBusClient) -> bool:

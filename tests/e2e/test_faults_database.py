@@ -109,7 +109,7 @@ async def test_damage_under_the_hub_and_the_way_back(scene: FaultScene) -> None:
     known = await scene.session("key-1")
     await eventually(lambda: scene.rows()["key-1"].last_seen > 0, "that it was seen")
     copy = scene.folder.parent / "copy"
-    shutil.copytree(scene.folder, copy)
+    shutil.copytree(scene.folder, copy, ignore=shutil.ignore_patterns(".*"))  # those are gone the next moment
     for damage in DAMAGE[scene.store]:
         scene.put_log_into_file()
         damage(scene.file)
@@ -130,6 +130,7 @@ async def test_a_damaged_log_costs_what_was_last_written_and_no_more(children: C
     scene = FaultScene(children).start()
     first = await scene.session("key-1")
     await answered(first)
+    await eventually(lambda: "noise_pubkey" in scene.rows()["key-1"].metadata, "the pin")
     await scene.hang_up()
     scene.hub.kill()
     with scene.log.open("r+b") as log:

@@ -162,7 +162,7 @@ def test_renaming_keeps_the_connection_and_its_address(pair: Pair, kitchen: Chil
     assert set(peers_heard(pair)) == set(before)
     assert (pair.links(), pair.closes()) == (1, [])
     pair.cut()
-    talk(kitchen, timeout_s=40)
+    talk(kitchen, timeout_s=SOON_S)
     assert "::1::cellar::" in peers_heard(pair)[-1]
 
 
@@ -221,14 +221,14 @@ async def test_w4_a_client_deleted_while_its_first_key_is_derived_stays_deleted(
 
     def slowly(password: str, node_id: str) -> bytes:
         began.set()
-        assert go_on.wait(30)
+        assert go_on.wait(SOON_S)
         return derive_psk(password, node_id)
 
     async with LiveHub(children.folder / "live", derive=slowly) as hub:
         hub.add(KEY, PASSWORD)
         client = hub.client(KEY, PASSWORD)
-        connecting = asyncio.ensure_future(client.connect(timeout=30))
-        assert await asyncio.to_thread(began.wait, 30)
+        connecting = asyncio.ensure_future(client.connect(timeout=SOON_S))
+        assert await asyncio.to_thread(began.wait, SOON_S)
         await asyncio.to_thread(hub.command, children, "delete-client", "1", "--yes")
         go_on.set()
         await asyncio.wait([connecting])  # it may come in for the moment until the hub has seen the change

@@ -32,6 +32,8 @@ SATELLITES = {"of-top": ("top", "tower"), "of-middle": ("middle", "house"), "one
 }
 WAIT_S = 60.0
 QUIET_S = 0.5
+PROMPT_S = 8
+"""Less than silence would take."""
 
 
 @dataclass
@@ -172,10 +174,15 @@ def test_what_is_propagated_reaches_everybody_once(sender: str, tree: Tree) -> N
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_question_is_answered_by_the_first_level_that_knows(level: str, tree: Tree) -> None:
-    words, query_id = f"what does the {level} know", f"q-{level}"
-    begun = time.monotonic()
-    events = tree.asked("one", words, query_id)
-    assert time.monotonic() - begun < 8, "whoever declines says so: no silence is waited for"
+    words = f"what does the {level} know"
+    for attempt in range(3):  # a machine may be slow, but not each time
+        query_id = f"q-{level}-{attempt}"
+        begun = time.monotonic()
+        events = tree.asked("one", words, query_id)
+        took_s = time.monotonic() - begun
+        if took_s < PROMPT_S:
+            break
+    assert took_s < PROMPT_S, "whoever declines says so: no silence is waited for"
     assert [event["inner"] for event in events] == ["speak", "hive.query.complete"]
     assert events[0]["data"]["utterance"] == f"{level} says: {words}"
     assert {event["metadata"]["responder_peer"] for event in events} == {tree.levels[level].node_id}

@@ -179,7 +179,7 @@ async def client_removed(stage: Stage) -> Told:
 
 async def too_many_failures(stage: Stage) -> Told:
     hub = await stage.hub()
-    for ahead_s in (*[0] * (FREE_FAILURES - 1), 0, 1, 2):
+    for ahead_s in (*[0] * FREE_FAILURES, 1, 2, 4, 8, 16):
         hub.ahead_s += ahead_s
         assert (await closed(await hub.raw("another-key")))[0] == 1008
     return await stage.told_by(hub.port, "another-key")
@@ -198,6 +198,7 @@ async def too_many_connections(stage: Stage) -> Told:
 async def too_many_messages(stage: Stage) -> Told:
     few = LimitsConfig(client=Rate(1, 0), address=Rate(), burst_s=20)
     hub = await stage.hub(limits=few)
+    hub.stand_still()
     socket, link = await hub.session(KEY, PASSWORD)
     for _ in range(25):
         with contextlib.suppress(ConnectionClosed):

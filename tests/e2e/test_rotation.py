@@ -234,6 +234,7 @@ def test_a_satellite_that_is_in_stays_and_comes_back(children: Children) -> None
     kitchen.expect("connected")
     talk(kitchen)
     pair.hub.command("rotate-password", "1", "--password", NEW)
+    pair.hub.take_in()
     talk(kitchen)
     pair.hub.stop()
     pair.hub.start()
@@ -247,6 +248,7 @@ def test_a_satellite_that_is_in_stays_and_comes_back(children: Children) -> None
     again.expect("connected")
     talk(again)
     pair.hub.command("rotate-password", "1", "--end-grace")
+    pair.hub.take_in()
     talk(again)
     assert pair.patterns() == [XX, KK, KK]
 

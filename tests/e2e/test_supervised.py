@@ -123,7 +123,7 @@ def test_a_watchdog_hears_of_a_process_that_runs_and_not_of_one_that_is_stuck(
     assert len(manager.listen()) == before
     child.process.send_signal(signal.SIGCONT)
     wait_until(lambda: len(manager.listen()) > before, WAIT_S, "a sign of life")
-    child.stop(15)
+    child.stop()
     manager.close()
 
 
@@ -134,7 +134,7 @@ def test_what_the_hub_starts_does_not_speak_for_it(children: Children, hub: HubP
     child.wait_output("The chatroom is open at", WAIT_S)
     manager.wait("READY=1", child)
     wait_until(lambda: any("1 satellite," in line for line in manager.listen()), WAIT_S, "the chatroom at the hub")
-    child.stop(15)
+    child.stop()
     manager.listen()
     assert manager.senders == {child.pid}
     manager.close()
@@ -197,4 +197,4 @@ def test_the_chatroom_has_the_same_choice(children: Children, hub: HubProcess) -
     argv = ["sh", "-c", script, BIN / "hivemind-flask-chatroom", *where, "--hub-port", str(hub.port)]
     there = children.spawn("journal", argv, room.home)
     there.wait_output("<6>hivemind_chatroom.hive: connected to the hub", WAIT_S)
-    there.stop(15)
+    there.stop()

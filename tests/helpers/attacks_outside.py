@@ -22,7 +22,7 @@ from hivemind_bus_client.serialization import encode_frame
 
 from .bus_peer import silence
 from .hub_process import UTTERANCE
-from .target import Session, Target, clear, closed, first_text, soon
+from .target import SOON_S, Session, Target, clear, closed, first_text, soon
 
 STRANGERS_PEM = "-----BEGIN PUBLIC KEY-----\nof somebody else\n-----END PUBLIC KEY-----"
 HELLO = {"session": {"session_id": "a-stranger"}, "site_id": "nowhere", "pubkey": STRANGERS_PEM}
@@ -55,7 +55,7 @@ async def stranger_with_a_key(target: Target, key: str) -> list[str]:
             pass
 
     task = asyncio.create_task(listen())
-    await soon(lambda: len(told) >= 2)
+    await soon(lambda: len(told) >= 2, SOON_S)
     assert told, "the hub said nothing at all"
     try:
         await socket.send(clear("hello", HELLO))
@@ -92,7 +92,7 @@ async def w03_deleted_client_stays(target: Target) -> str:
     victim, hall = await target.session(key), await target.session(target.key())
     await target.registered(victim, hall)
     await asyncio.to_thread(target.hub.command, "delete-client", target.client_id(key), "--yes")
-    if await closed(victim.socket, 2) is not None:
+    if await closed(victim.socket, target.within(2)) is not None:
         return ""
     await victim.travel(HiveMessageType.PROPAGATE, "said after the end")
     return (
@@ -141,7 +141,7 @@ async def w07_stalled_bus(target: Target) -> str:
     talking = asyncio.create_task(chatter())
     try:
         await asyncio.sleep(1)
-        greeted = await _greeting(target, FROZEN_S)
+        greeted = await _greeting(target)
     finally:
         os.kill(target.bus.pid, signal.SIGCONT)
         talking.cancel()
@@ -149,8 +149,9 @@ async def w07_stalled_bus(target: Target) -> str:
     return "" if greeted else "nobody can connect while the agent bus hangs"
 
 
-async def _greeting(target: Target, within_s: float) -> str:
+async def _greeting(target: Target) -> str:
     """What a new connection is told first; nothing where that takes too long."""
+    within_s = target.within(FROZEN_S)
     try:
         socket = await asyncio.wait_for(target.raw(target.key()), within_s)
     except (asyncio.TimeoutError, OSError):
@@ -179,7 +180,7 @@ async def w11_lock_anybody_can_hold(target: Target) -> str:
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         fcntl.lockf(file, fcntl.LOCK_EX)
-        greeted = await _greeting(target, FROZEN_S)
+        greeted = await _greeting(target)
     return "" if greeted else "who holds a file in the folder for temporary files stops the hub"
 
 
@@ -210,6 +211,7 @@ async def w13_slow_reader(target: Target) -> str:
 
 
 async def w16_events_before_the_session(target: Target) -> str:
+    await target.registered(await target.session(target.key()))  # who came before has been announced
     before = len(target.bus_frames("hive.client.connect"))
     socket = await target.raw(target.key())
     await first_text(socket)
@@ -233,9 +235,8 @@ async def w21_connections_without_end(target: Target) -> str:
     sockets = []
     try:
         for _ in range(1100):
-            sockets.append(await asyncio.wait_for(_bare(target), 5))
-        await asyncio.sleep(QUIET_S)
-        dropped = sum(reader.at_eof() for reader, _ in sockets)
+            sockets.append(await asyncio.wait_for(_bare(target), 60))
+        dropped = await soon(lambda: any(reader.at_eof() for reader, _ in sockets), target.within(QUIET_S))
     finally:
         for _, writer in sockets:
             writer.transport.abort()
@@ -251,7 +252,7 @@ async def w23_locked_database(target: Target) -> str:
     """Somebody holds the database locked; whoever is connected goes on talking."""
     kitchen = await target.session(target.key())
     await target.registered(kitchen)
-    longest = 0.0
+    took: list[float] = []
     with closing(sqlite3.connect(target.hub.database, isolation_level=None)) as database:
         mode = database.execute("PRAGMA journal_mode").fetchone()[0]
         database.execute("PRAGMA locking_mode = EXCLUSIVE" if mode == "delete" else "SELECT 1")
@@ -259,11 +260,12 @@ async def w23_locked_database(target: Target) -> str:
         for number in range(3):
             begin = asyncio.get_running_loop().time()
             await kitchen.talk(f"am I heard {number}")
-            longest = max(longest, asyncio.get_running_loop().time() - begin)
+            took.append(asyncio.get_running_loop().time() - begin)
             await asyncio.sleep(0.5)
         database.execute("ROLLBACK")
     await kitchen.close()
-    return f"an answer takes {longest:.0f} s while the database is locked" if longest > 2 else ""
+    usual = sorted(took)[1]  # one may take longer for another reason
+    return f"an answer takes {usual:.0f} s while the database is locked" if usual > 2 else ""
 
 
 async def w25_questions_that_nobody_answers(target: Target) -> str:
@@ -273,7 +275,7 @@ async def w25_questions_that_nobody_answers(target: Target) -> str:
         target.peer.on(f"mumble {number}", silence)
         await asker.send(_query(f"mumble {number}", f"w25-{number}"))
     asked = lambda: {f["data"]["utterances"][0] for f in target.peer.utterances() if "mumble" in str(f["data"])}  # noqa: E731
-    await soon(lambda: len(asked()) == 12, 3)
+    await soon(lambda: len(asked()) == 12, target.within(3))
     await asker.close()
     return f"only {len(asked())} of 12 questions reach the agent while it thinks" if len(asked()) < 12 else ""
 
@@ -295,7 +297,7 @@ async def w30_answer_after_a_reconnect(target: Target) -> str:
     await target.registered(again)
     context = {**asked, "destination": asked["source"], "source": "skill"}
     target.peer.emit("speak", {"utterance": "your timer is over"}, context)
-    came = await soon(lambda: again.heard("your timer is over"), 3)
+    came = await soon(lambda: again.heard("your timer is over"), target.within(3))
     await again.close()
     return "" if came else "an answer to one who reconnected reaches nobody"
 
@@ -305,7 +307,7 @@ async def w37_question_id_used_again(target: Target) -> str:
     await target.registered(asker)
     for number in range(2):
         await asker.send(_query(f"what is {number}", "w37"))
-        if not await soon(lambda number=number: asker.heard(f"you said: what is {number}"), 6):
+        if not await soon(lambda number=number: asker.heard(f"you said: what is {number}"), target.within(6)):
             await asker.close()
             return "" if number == 0 else "the second question with an id is not answered"
     await asker.close()
@@ -320,7 +322,7 @@ async def w24_unknown_keys(target: Target) -> str:
             assert await closed(socket) in (1008, 1013)
         except InvalidStatus:
             pass
-    return "" if await _greeting(target, FROZEN_S) else "a flood of unknown keys keeps others out"
+    return "" if await _greeting(target) else "a flood of unknown keys keeps others out"
 
 
 async def w27_ping_storm(target: Target) -> str:
@@ -359,7 +361,8 @@ async def w17_sealed_for_somebody_else(target: Target) -> str:
     await target.registered(kitchen, hall)
     sealed = HiveMessage(HiveMessageType.INTERCOM, {"ciphertext": "00" * 256, "signature": "11" * 256})
     await kitchen.send(HiveMessage(HiveMessageType.PROPAGATE, sealed))
-    came = await soon(lambda: [one for one in hall.messages if one.msg_type == HiveMessageType.PROPAGATE], 3)
+    kind = HiveMessageType.PROPAGATE
+    came = await soon(lambda: [one for one in hall.messages if one.msg_type == kind], target.within(3))
     await kitchen.close()
     await hall.close()
     return "" if came else "what is sealed for another satellite is swallowed by the hub"

@@ -110,10 +110,10 @@ class Bus:
             self._peers.discard(peer)
 
     def _send_all(self, text: str) -> None:
-        broadcast(self._peers, text)
-        if self._record:
+        if self._record:  # before anybody can act on it
             self._record.write(text + "\n")
             self._record.flush()
+        broadcast(self._peers, text)
 
 
 def only_core(peer: ServerConnection, request: Request) -> Response | None:

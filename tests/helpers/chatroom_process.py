@@ -72,7 +72,7 @@ class ChatroomProcess:
     def stop(self) -> int:
         """End it as a service manager does; its exit status."""
         assert self.child is not None
-        return self.child.stop(15)
+        return self.child.stop()
 
 
 class Scene:

@@ -52,9 +52,10 @@ class FaultScene:
         self._open: list[ClientConnection] = []
         self._clients = clients
 
-    def configure(self, *, ping_s: float = 30.0, **config: Any) -> None:
-        """Write server.json."""
-        websocket = {"host": HOST, "port": self.hub.port, **dict.fromkeys(PING_KEYS, ping_s)}
+    def configure(self, *, ping_s: float = 30.0, pong_s: float = 0.0, **config: Any) -> None:
+        """Write server.json. A ping has to be answered within `pong_s`, by default as soon as the next is due."""
+        pings = dict(zip(PING_KEYS, (ping_s, pong_s or ping_s), strict=True))
+        websocket = {"host": HOST, "port": self.hub.port, **pings}
         more: dict[str, Any] = {"database": {"module": JSON_MODULE}} if self.store == JSON else {}
         network = {"hivemind-websocket-plugin": websocket}
         self.hub.configure({"admin": {"port": self.admin_port}, "network_protocol": network, **more, **config})
@@ -80,7 +81,8 @@ class FaultScene:
         """What a hub does now and then by itself: no second copy of anything is left."""
         if self.store == SQLITE:
             with closing(sqlite3.connect(self.file)) as database:
-                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                again = "PRAGMA wal_checkpoint(TRUNCATE)"
+                wait_until(lambda: database.execute(again).fetchone()[0] == 0, 60, "nobody to read meanwhile")
 
     @property
     def process(self) -> Child:

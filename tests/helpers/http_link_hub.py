@@ -13,6 +13,7 @@ from aiohttp import web
 from hivemind_bus_client.link import Link
 
 from .link_hub import LinkHub, Peer
+from .processes import free_port
 
 COOKIE = "hivemind_http_replica"
 
@@ -75,9 +76,8 @@ class HttpLinkHub(LinkHub):
             app.router.add_get(f"/{name}", self._serve)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        self.port = self.port or free_port()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
 
     async def stop(self) -> None:
         await self.kill()

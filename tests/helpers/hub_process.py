@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
+from base64 import b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from .processes import Child, Children, free_port, port_open
+from .processes import PATIENCE_S, Child, Children, free_port, port_open, wait_until
 
 HOST = "127.0.0.1"
 UTTERANCE = "recognizer_loop:utterance"
 BUS_AGENT = "hivemind-ovos-agent-plugin"
+KNOCK = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "aGl2ZSBtaW5kIGtub2NrLg==",
+}
 
 
 class HubProcess:
@@ -56,6 +66,25 @@ class HubProcess:
         """Make a client row that may send messages of one type."""
         options = ["--name", name, "--access-key", access_key, "--password", password, "--allow", allow]
         self.command("add-client", *options)
+
+    def take_in(self) -> None:
+        """Return when our hub, which runs, goes by what any command has written up to now, for who comes in next.
+
+        It looks at its database about twice a second, and at once for an access key that it does not know: one is shown
+        to it here. That counts as a failure of this address, of which ten are free; after those it takes seconds.
+        """
+        wait_until(lambda: b"invalid api key" in self._refusal(), PATIENCE_S, f"{self.name} to refuse an unknown key")
+
+    def _refusal(self) -> bytes:
+        """What is answered to who comes with an access key that nobody has."""
+        token = quote(b64encode(b"knock:nobody-has-this-key").decode(), safe="")
+        headers = "".join(f"{name}: {value}\r\n" for name, value in {"Host": HOST, **KNOCK}.items())
+        answer = b""
+        with suppress(OSError), socket.create_connection((HOST, self.port), PATIENCE_S) as link:
+            link.sendall(f"GET /?authorization={token} HTTP/1.1\r\n{headers}\r\n".encode())
+            while b"invalid api key" not in answer and (more := link.recv(4096)):
+                answer += more
+        return answer
 
     def start(self) -> Child:
         """Start it and wait until it accepts connections, and ours until it has joined the bus there is."""

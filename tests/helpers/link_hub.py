@@ -16,6 +16,8 @@ from hivemind_bus_client.link import HubTerms, KeyNeeded, Link, Opened, Received
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_bus_client.noise import derive_psk, generate_static_key
 
+from .processes import free_port
+
 NODE_ID = "-----BEGIN PUBLIC KEY-----\nnot a real one, but as long lived\n-----END PUBLIC KEY-----"
 
 derive = lru_cache(maxsize=None)(derive_psk)
@@ -88,9 +90,8 @@ class LinkHub:
         app.router.add_get("/", self._serve)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        self.port = self.port or free_port()  # which no outgoing connection takes while the hub is away
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
 
     async def stop(self) -> None:
         """Go away as a hub does that is shut down."""

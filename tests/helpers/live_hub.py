@@ -34,7 +34,7 @@ from hivemind_core.testing import RecordingAgent
 from hivemind_core.transports.websocket import WebSocketTransport
 
 from .link_hub import derive as derive_once
-from .processes import Children, Home
+from .processes import Children, Home, free_port
 
 HOST = "127.0.0.1"
 PROGRAM = Path(sys.executable).parent / "hivemind-core"
@@ -58,6 +58,7 @@ class LiveHub:
         self.agent = RecordingAgent()
         self.database = self.home.data / "hivemind-core" / "clients.db"
         self.ahead_s = 0.0
+        self._clock: Callable[[], float] = time.monotonic
         self.identity = HubIdentity(
             "-----BEGIN PUBLIC KEY-----\na hub\n-----END PUBLIC KEY-----", generate_static_key()
         )
@@ -66,7 +67,8 @@ class LiveHub:
         self._parts = dict(parts or {})
         self.hub: Hub
         self.service: Service
-        self.port = 0
+        self.port = free_port()
+        """Which no outgoing connection takes while it is away."""
 
     async def __aenter__(self) -> LiveHub:
         await self.start()
@@ -76,7 +78,7 @@ class LiveHub:
         await self.service.stop()
 
     async def start(self) -> None:
-        clocks = Clocks(lambda: time.monotonic() + self.ahead_s)
+        clocks = Clocks(lambda: self._clock() + self.ahead_s)
         db = ClientDatabase(SQLiteStore(self.database))
         config, policies = self.config, self._policies
         parts = {"clocks": clocks, "derive": self._derive, **self._parts}
@@ -84,7 +86,11 @@ class LiveHub:
         transport = WebSocketTransport(self.hub, replace(config.websocket, port=self.port))
         self.service = Service(self.hub, [transport])
         await self.service.start()
-        self.port = transport.port
+
+    def stand_still(self) -> None:
+        """Let no time go by for it but `ahead_s`: nothing is forgiven meanwhile, however long the machine takes."""
+        now = self._clock()
+        self._clock = lambda: now
 
     def add(self, key: str, password: str | None, **columns: Any) -> Client:
         """Let a client in, with the default role."""

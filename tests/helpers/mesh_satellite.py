@@ -71,7 +71,7 @@ def main() -> None:
     options = parser.parse_args()
     client = HiveMessageBusClient(options.key, options.password, host="127.0.0.1", port=options.port)
     listen(client)
-    client.connect(site_id=options.site, timeout=30)
+    client.connect(site_id=options.site, timeout=60)
     client.protocol.cascade_select_callback = None
     say("connected")
     for line in sys.stdin:

@@ -11,7 +11,7 @@ from typing import Any
 from .hub_process import HOST, HubProcess
 from .ovos import LANG, Ovos
 from .pair import DRIVERS, OUR_PROGRAMS, OURS, SLOW_S, programs
-from .processes import POLL_S, Child, ChildError, Children, wait_until
+from .processes import PATIENCE_S, POLL_S, Child, ChildError, Children, wait_until
 
 UTTERANCE = "recognizer_loop:utterance"
 PLAYING, PLAYED = "recognizer_loop:audio_output_start", "recognizer_loop:audio_output_end"
@@ -51,11 +51,20 @@ class Voice:
         """Say something; `events` holds what comes of it."""
         self.child.send("message", type=UTTERANCE, data={"utterances": [text], "lang": lang})
 
-    def ask(self, text: str, lang: str = LANG, timeout_s: float = ANSWER_S) -> list[str]:
-        """Say something and return what was spoken until it was handled."""
+    def ask(self, text: str, lang: str = LANG, timeout_s: float = ANSWER_S, *, again: bool = True) -> list[str]:
+        """Say something and return what was spoken until it was handled.
+
+        Where that takes too long it is said `again`: the machine may be slow, but not each time.
+        """
         before = len(self.events())
         self.say(text, lang)
-        self.wait_event("handled", before, timeout_s)
+        try:
+            self.wait_event("handled", before, timeout_s)
+        except ChildError:
+            if not again:
+                raise
+            self.settle(LATE_S)
+            return self.ask(text, lang, timeout_s, again=False)
         return self.spoken(before)
 
     def wait_event(self, event: str, since: int, timeout_s: float = ANSWER_S) -> dict[str, Any]:
@@ -96,7 +105,7 @@ class Voice:
             nonlocal asked
             asked += 1
             try:
-                return self.ask(text, timeout_s=LOST_S)
+                return self.ask(text, timeout_s=LOST_S, again=False)
             except ChildError:
                 return []
 
@@ -190,7 +199,7 @@ class Scene:
             said = (x["data"] for kind in ("speak", "ovos.utterance.speak") for x in self.ovos.messages(kind))
             return [x["meta"]["skill"] for x in said if x["utterance"] == utterance]
 
-        return str(wait_until(skills, ANSWER_S, f"{utterance!r} on the bus")[-1])
+        return str(wait_until(skills, PATIENCE_S, f"{utterance!r} on the bus")[-1])
 
     def sessions_of(self, voice: Voice) -> list[dict[str, Any]]:
         """The session in each utterance of a satellite, as OVOS got it."""

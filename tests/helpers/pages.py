@@ -13,18 +13,16 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .hub_process import HubProcess
 from .processes import Home
 from .street import BIN
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TIMEOUT_S = 90
-SEEN_S = 2.0
-"""By then a hub has seen what its commands changed; the page promises a second, and programs are quicker."""
 OUTPUT = "text"
 
 
@@ -62,7 +60,7 @@ class Reader:
     """Who tries out a page: an account on a device, and one on the hub's machine."""
 
     home: Home
-    hub_home: Home
+    hub: HubProcess
     names: dict[str, str] = field(default_factory=dict)
     """What a page calls things -> what they are called here."""
     _has_changed_the_hub: bool = False
@@ -78,7 +76,7 @@ class Reader:
 
     def _let_the_hub_see(self) -> None:
         if self._has_changed_the_hub:
-            time.sleep(SEEN_S)
+            self.hub.take_in()  # the page promises that after a second, and programs are quicker
         self._has_changed_the_hub = False
 
     def _python(self, block: Block) -> None:
@@ -90,7 +88,7 @@ class Reader:
     def _console(self, block: Block) -> None:
         for line, expected in _commands(block):
             is_hubs = line.startswith("hivemind-core ")
-            home = self.hub_home if is_hubs else self.home
+            home = self.hub.home if is_hubs else self.home
             if not is_hubs:
                 self._let_the_hub_see()
             self._has_changed_the_hub |= is_hubs

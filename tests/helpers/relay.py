@@ -7,6 +7,7 @@ import socket
 import threading
 
 from .hub_process import HOST
+from .processes import free_port
 
 
 class Relay:
@@ -14,8 +15,9 @@ class Relay:
 
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
-        self._listener = self._listen(0)
+        self._port = free_port()
         self._ends: list[socket.socket] = []
+        self._listener = self._listen()
 
     @property
     def port(self) -> int:
@@ -26,6 +28,9 @@ class Relay:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._end_all()
+
+    def _end_all(self) -> None:
         ends, self._ends = self._ends, []
         for end in ends:
             with contextlib.suppress(OSError):
@@ -34,11 +39,10 @@ class Relay:
 
     def mend(self) -> None:
         """Take connections again."""
-        self._listener = self._listen(self._port)
+        self._listener = self._listen()
 
-    def _listen(self, port: int) -> socket.socket:
-        listener = socket.create_server((HOST, port))
-        self._port = int(listener.getsockname()[1])
+    def _listen(self) -> socket.socket:
+        listener = socket.create_server((HOST, self._port))
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
         return listener
 
@@ -52,6 +56,8 @@ class Relay:
                     browser.close()
                     continue
                 self._ends += [browser, server]
+                if listener.fileno() < 0:  # cut meanwhile
+                    return self._end_all()
                 for source, target in ((browser, server), (server, browser)):
                     threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from urllib.parse import quote
 
 from playwright.sync_api import Locator, Page, expect
 
 from .browser import PATIENCE_MS
+
+TYPING_MS = 6_000
+"""For so long it is shown that somebody types."""
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -55,6 +59,16 @@ class RoomPage:
         """Say something and wait for the answer."""
         self.say(text)
         expect(self.reply(name, f"you said: {text}")).to_be_visible()
+
+    def types(self, text: str, seen: Locator) -> None:
+        """Begin to write, again until somebody has seen it: it is shown for seconds, which a slow machine may miss."""
+        for _ in range(PATIENCE_MS // TYPING_MS):
+            self.box.press_sequentially(text)
+            with suppress(AssertionError):
+                expect(seen).to_be_visible(timeout=TYPING_MS)
+                return
+            self.box.fill("")
+        raise AssertionError(f"nobody has seen that {text!r} is written")
 
     def wait_live(self) -> None:
         """Until it hears of news at once."""

@@ -108,7 +108,7 @@ class Resident:
     def joined(self, **options: Any) -> Iterator[HiveMessageBusClient]:
         """A client in this process, with this identity, while it is connected."""
         client = HiveMessageBusClient(identity=self.identity, **options)
-        client.connect(timeout=40)
+        client.connect(timeout=60)
         try:
             yield client
         finally:

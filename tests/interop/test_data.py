@@ -14,7 +14,7 @@ import pytest
 
 from helpers.installation import JSON, SQLITE, Installation
 from helpers.pair import KEY, OTHER_KEY, OTHER_PASSWORD, OURS, PASSWORD, programs
-from helpers.processes import Child, Children, Home
+from helpers.processes import PATIENCE_S, Child, Children, Home, wait_until
 
 HUB_53, HUB_40 = "released-hub", "released-hub-4.0.0"
 CLIENT_12, CLIENT_07, CLIENT_04 = "released-client", "released-client-0.7.0a2", "released-client-0.4.4"
@@ -386,6 +386,7 @@ def test_an_identity_of_client_1_2_is_used_as_it_is_and_given_back(children: Chi
     device.speak(CLIENT_12)
     identity, keys = device.identity(), device.keys()
     assert identity["pinned_noise_keys"].keys() == {f"127.0.0.1:{device.hub.port}"}
+    wait_until(lambda: pins(device.hub.stored()[1]).keys() == PINS, PATIENCE_S, "what the hub writes of the device")
     row = device.hub.stored()[1]
     device.speak(OURS)
     assert "== Identity successfully connected" in device.client(OURS, "test-identity")
@@ -416,4 +417,5 @@ def test_client_0_7_comes_back_after_ours_was_pinned_once_the_pin_is_reset(child
     device.speak(OURS)
     assert device.identity().items() >= identity.items()
     device.hub.command("reset-noise-pin", "1")
+    device.hub.take_in()
     device.speak(CLIENT_07)

@@ -46,7 +46,7 @@ async def connected(cluster: HTTPCluster, children: Children) -> Child:
     return child
 
 
-async def expect(child: Child, event: str, timeout_s: float = 30, **fields: Any) -> dict[str, Any]:
+async def expect(child: Child, event: str, timeout_s: float = 60, **fields: Any) -> dict[str, Any]:
     """Wait for an event without stopping the hubs, which are in this loop."""
     return await asyncio.to_thread(child.expect, event, timeout_s, **fields)
 

@@ -20,11 +20,12 @@ def test_who_sends_too_much_is_away_for_a_while_and_comes_back(children: Childre
     satellite = pair.satellite()
     satellite.expect("connected", SLOW_S)
     talk(satellite)
+    links = pair.links()
     for number in range(MANY):
         satellite.send("utterance", text=f"number {number}")
     wait_until(lambda: any(code == 1013 for code, _ in pair.closes()), SLOW_S, pair.tap.tail())
     reasons = {reason for code, reason in pair.closes() if code == 1013}
     assert all(reason.startswith("too many messages, try again in ") for reason in reasons)
-    pair.wait_session_after(pair.links())
+    pair.wait_session_after(links)
     talk(satellite, "here again")
     pair.close(satellite)

@@ -39,7 +39,9 @@ def is_kept_out(pair: Pair, home: Home, password: str) -> None:
 
 
 def rotate(pair: Pair, *options: str) -> None:
+    """Run the command, and have the hub go by the row as it is then."""
     pair.hub.command("rotate-password", "1", *options)
+    pair.hub.take_in()
 
 
 def still_uses(pair: Pair) -> int:

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from helpers.ovos_scene import ANSWER_S, Scene, Voice, at_once
+from helpers.ovos_scene import Scene, Voice, at_once
 from helpers.pair import OURS
 from helpers.processes import wait_until
 
@@ -70,11 +70,11 @@ def test_what_a_skill_asked_is_answered_over_another_hub(scene: Scene) -> None:
     voice = scene.voice(OURS)
     before = len(voice.events())
     voice.say("knock knock")
-    wait_until(lambda: voice.spoken(before) == ["who is there"], ANSWER_S, f"a question\n{voice.child.tail()}")
+    wait_until(lambda: voice.spoken(before) == ["who is there"], 60, f"a question\n{voice.child.tail()}")
     voice.settle()
     restart_hub(scene, [voice])
     voice.say("bob")
-    wait_until(lambda: voice.spoken(before)[1:] == ["welcome bob"], ANSWER_S, f"an answer\n{voice.child.tail()}")
+    wait_until(lambda: voice.spoken(before)[1:] == ["welcome bob"], 60, f"an answer\n{voice.child.tail()}")
 
 
 @only_beside

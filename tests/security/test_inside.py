@@ -66,7 +66,7 @@ async def test_w22_a_handler_that_hangs_holds_up_nobody(tmp_path: Path) -> None:
             HiveMessageType.BINARY, b"x", metadata={"file_name": "x"}, bin_type=HiveMindBinaryPayloadType.FILE
         )
         await send(*kitchen, data)
-        assert await asyncio.to_thread(handler.began.wait, 30)
+        assert await asyncio.to_thread(handler.began.wait, 60)
         await send(*hall, utterance("am I heard"))
         await send(*kitchen, utterance("and I"))
         await eventually(lambda: sorted(hub.agent.utterances) == ["am I heard", "and I"])
@@ -88,7 +88,8 @@ async def test_w23_messages_do_not_touch_the_database(tmp_path: Path) -> None:
         kitchen = await joined(hub, "kitchen")
         await send(*kitchen, utterance("first"))
         await eventually(lambda: hub.agent.utterances == ["first"])
-        await eventually(lambda: hub.stored()[0].metadata.get("noise_static_pubkey") or not hub.hub._tasks)
+        await eventually(lambda: "noise_pubkey" in hub.stored()[0].metadata)
+        await eventually(lambda: hub.stored()[0].last_seen > 0)  # which is next written in a minute
         statements: list[str] = []
         hub.hub.db.store._db.set_trace_callback(statements.append)  # type: ignore[attr-defined]
         for number in range(50):
@@ -106,7 +107,8 @@ async def test_w29_an_answer_costs_the_same_however_many_are_here(tmp_path: Path
                 hub.add(key, PASSWORD)
                 await quickly_joined(hub, key)
             [first, *_] = hub.hub.peers
-            costs.append(calls_of(hub, Message("speak", {"utterance": "x"}, {"destination": first.peer_id})))
+            said = Message("speak", {"utterance": "x"}, {"destination": first.peer_id})
+            costs.append(min(calls_of(hub, said) for _ in range(3)))  # the collector may call something meanwhile
         assert costs[1] <= costs[0] * 1.2
 
 
@@ -152,7 +154,7 @@ async def deposited(socket: Any, link: Link) -> str:
     body = {"cmd": "deposit", "target_key": "owner", "payload": LETTER}
     await send(socket, link, HiveMessage(HiveMessageType.RENDEZVOUS, body))
     while True:
-        for event in link.receive(await asyncio.wait_for(socket.recv(), 30), 0.0):
+        for event in link.receive(await asyncio.wait_for(socket.recv(), 60), 0.0):
             if isinstance(event, Received) and event.message.msg_type == HiveMessageType.RENDEZVOUS:
                 return str(event.message.payload["status"])
         await flush(socket, link)

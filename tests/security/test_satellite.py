@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -120,7 +121,8 @@ async def test_c23_nothing_in_the_clear_is_taken_in_a_session(tmp_path: Path, fr
         await hub.peers[0].socket.send_str(frame)
         await eventually(lambda: hub.connections > 1 or hub.peers, 10)
         await eventually(lambda: hub.peers and hub.peers[0].link.is_open)
-        await hub.peers[0].send(speak("sealed"))
+        with contextlib.suppress(ConnectionError):  # it may just be going
+            await hub.peers[0].send(speak("sealed"))
         await eventually(lambda: heard or hub.connections > 1)
         assert "in the clear" not in heard
         await client.close()

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from hivemind_bus_client.tasks import end_tasks
+
 from ..cluster_config import ClusterConfig
 from ..config_values import ConfigError
 from ..hub_identity import HubIdentity
@@ -67,9 +69,7 @@ class Membership:
     async def stop(self) -> None:
         """End; the record is taken away where Redis answers within a second."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end_tasks([self._task])
             self._task = None
 
     async def _keep(self) -> None:

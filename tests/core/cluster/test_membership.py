@@ -91,6 +91,7 @@ async def test_redis_that_is_away_or_hangs_says_nothing_about_the_hub(
         await check_identity(config, IDENTITY)
     server.resume()
     await asyncio.to_thread(server.stop)
+    monkeypatch.setattr(membership, "TIMEOUT_S", PATIENCE_S)
     with pytest.raises(Unavailable, match="refuses connections"):
         await check_identity(config, IDENTITY)
 
@@ -98,7 +99,10 @@ async def test_redis_that_is_away_or_hangs_says_nothing_about_the_hub(
 # --- while it runs
 
 
-async def test_its_record_is_there_while_it_runs_and_not_afterwards(server: RedisServer, config: ClusterConfig) -> None:
+async def test_its_record_is_there_while_it_runs_and_not_afterwards(
+    server: RedisServer, config: ClusterConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(membership, "CLOSE_S", PATIENCE_S)
     create(config)
     refusals: list[str] = []
     running = Membership(config, IDENTITY, lambda: LISTED, refusals.append)
