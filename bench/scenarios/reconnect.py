@@ -10,7 +10,7 @@ from ..stage import TALKING, Crowd, Figures, Scenario, Stage, others, talking
 from ..subjects import RELEASED, AnySubject
 
 QUIET_S = 3.0
-SETTLED_S = 1.0
+SETTLED_S = 0.3
 """Whatever follows a session at the hub is through by then."""
 AT_ONCE_FIRST = 50
 NICENESS = 10
