@@ -136,7 +136,8 @@ class AdminServer:
     def _may_ask(self, request: web.BaseRequest) -> bool:
         """Tell whether this is no web page, as far as can be known."""
         names = own_names() | {self._config.host.lower()}
-        is_named = bool(self._config.token) or origins.is_own(request.headers.get("Host", ""), names)
+        host = request.headers.get("Host")  # each browser sends it; what checks by HTTP/1.0 need not
+        is_named = bool(self._config.token) or host is None or origins.is_own(host, names)
         return is_named and "Origin" not in request.headers
 
     def _refuse(self, request: web.BaseRequest, why: str) -> None:

@@ -22,7 +22,11 @@ def allow_files(wanted: int = WANTED) -> None:
     unlimited = resource.RLIM_INFINITY
     most = wanted if hard == unlimited else min(hard, wanted)
     if soft != unlimited and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        soft = most
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        except (ValueError, OSError):  # macOS has another limit, which `hard` does not tell
+            log.debug("no more than %d files are allowed", soft, exc_info=True)
+        else:
+            soft = most
     if soft != unlimited and soft < FEW:
         log.warning("only %d files may be open at once, and each connection is one; raise it (ulimit -n)", soft)

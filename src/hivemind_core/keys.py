@@ -11,7 +11,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from hivemind_bus_client.exchange import Previous
@@ -127,22 +127,32 @@ class ClientKeys:
         if isinstance(psk, Refused):
             return psk
         names = (PREVIOUS_PSK, PREVIOUS_PSK_FOR) if previous else ("noise_psk", "noise_psk_for")
-        task = asyncio.get_running_loop().create_task(self._keep_psk(client, names, password, psk))
+        await asyncio.wait({self._write(self._keep_psk(client, names, password, psk))}, timeout=WRITTEN_WITHIN_S)
+        return psk
+
+    def _write(self, writing: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(writing)
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
-        await asyncio.wait({task}, timeout=WRITTEN_WITHIN_S)
-        return psk
+        return task
 
     async def _keep_psk(self, client: Client, names: tuple[str, str], password: str, psk: bytes) -> None:
         """Write a derived key into its row; until it stands there it is kept here."""
         binding = psk_binding(self._node_id, password)
-        whose = client.client_id, binding
+        put, whose = dict(zip(names, (psk.hex(), binding), strict=True)), (client.client_id, binding)
         self._psks[whose] = psk
-        while not await self._patch(client, dict(zip(names, (psk.hex(), binding), strict=True))):
+        if await self._patch(client, put):
+            self._psks.pop(whose, None)
+        else:
+            self._write(self._keep_later(client, put, whose))
+
+    async def _keep_later(self, client: Client, put: Mapping[str, str], whose: tuple[int, str]) -> None:
+        """Try it until it works: nothing else may be written for long, and the hub is not ready before."""
+        while whose in self._psks:
             await asyncio.sleep(WRITTEN_AGAIN_S)
-            while self._db.write_problem and next(iter(self._psks)) != whose:
-                await asyncio.sleep(WRITTEN_AGAIN_S)
-        del self._psks[whose]
+            is_first = next(iter(self._psks), whose) == whose
+            if (is_first or not self._db.write_problem) and await self._patch(client, put):
+                self._psks.pop(whose, None)
 
     async def compute(self, client: Client, how: Callable[[], bytes], *, previous: bool = False) -> bytes | Refused:
         """Do the slow part of a handshake off the loop, unless the client's password is too weak for it."""

@@ -9,10 +9,12 @@ import asyncio
 import hashlib
 import json
 import logging
+import time
 from collections import Counter as Tally
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -70,7 +72,7 @@ def open_mailbox(config: MailboxConfig, node_id: str, cluster: ClusterConfig | N
     data = data_dir()
     file = data / "hivemind-core" / "mailbox.db"
     opened = partial(MailboxStore, file) if cluster is None else partial(_in_redis, cluster)
-    return Mailbox(opened, node_id, config.limits, released=data / "hivemind" / "rendezvous.json")
+    return Mailbox(opened, node_id, config.limits, released=data / "hivemind" / "rendezvous.json", clock=time.time)
 
 
 def _in_redis(cluster: ClusterConfig) -> DepositStore:
@@ -88,12 +90,17 @@ class Mailbox:
         node_id: str,
         limits: Limits | None = None,
         released: Path | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
-        """`opened` opens the store. `released` is a file of a released hub; it is taken over once and left as it is."""
+        """`opened` opens the store. `released` is a file of a released hub; it is taken over once and left as it is.
+
+        `clock` is the system's, where requests come with a time that follows it later.
+        """
         self._open = opened
         self._node_id = node_id
         self._limits = limits or Limits()
         self._released = released
+        self._clock = clock
         self.refused = Counter(
             "hivemind_mailbox_refused_total", "Requests to the mailbox that were refused", ("reason",)
         )
@@ -182,7 +189,10 @@ class Mailbox:
 
     def _deposit(self, owner: str, request: Deposit, wall: float) -> dict[str, Any]:
         problem = mailbox.payload_problem(request.payload)
-        done = problem or self._opened().deposit(owner, request, self._limits, wall)
+        # A clock that was behind may be believed before long, and what waits must outlast that.
+        behind_s = max(0.0, self._clock() - wall) if self._clock is not None else 0.0
+        kept = replace(request, ttl_s=request.ttl_s + behind_s)
+        done = problem or self._opened().deposit(owner, kept, self._limits, wall)
         return mailbox.failed(done.reason) if isinstance(done, Refused) else mailbox.deposited(done)
 
     def _collect(self, owner: str, request: Collect, wall: float) -> dict[str, Any]:

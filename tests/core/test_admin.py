@@ -132,6 +132,15 @@ async def test_without_a_token_a_name_that_leads_here_is_no_way_in() -> None:
         assert 'hivemind_admin_refused_total{why="origin_not_allowed"} 2\n' in text
 
 
+async def test_who_names_no_host_is_no_browser() -> None:
+    """HAProxy looks by HTTP/1.0 so."""
+    async with serving() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readline(), 30)).split()[1] == b"200"
+        writer.close()
+
+
 async def test_with_a_token_it_may_have_any_name(caplog: pytest.LogCaptureFixture) -> None:
     """Prometheus in another container knows it by that of its container."""
     async with serving(token=TOKEN) as server:

@@ -38,3 +38,14 @@ def test_few_are_told(
     with caplog.at_level(logging.WARNING):
         allow_files()
     assert bool(caplog.records) == warns
+
+
+def test_a_system_that_refuses_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As macOS does, whose own bound is below the one it tells."""
+
+    def refuse(*_: object) -> None:
+        raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    allow_files()

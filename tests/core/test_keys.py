@@ -126,3 +126,27 @@ async def test_a_connection_does_not_wait_for_a_database_that_is_locked(monkeypa
         stored = hive.db.by_id(row.client_id)
         assert stored is not None
         assert stored.metadata["noise_psk"] == psk.hex()
+
+
+async def test_a_key_that_could_not_be_written_is_written_later(monkeypatch: Any) -> None:
+    """Nothing else may be written meanwhile, and until then the hub says that it is not ready."""
+    async with MemoryHive() as hive:
+        monkeypatch.setattr(keys, "WRITTEN_AGAIN_S", 0.0)
+        rows, edit = [hive.add_client(name) for name in ("kitchen", "hall")], hive.db.store.edit
+        tried: list[int] = []
+
+        def locked(client_id: int, *args: Any) -> Any:
+            tried.append(client_id)
+            if len(tried) <= 4:
+                raise StorageError("database is locked")
+            return edit(client_id, *args)
+
+        monkeypatch.setattr(hive.db.store, "edit", locked)
+        psks = [await hive.hub.keys.derive(row) for row in rows]
+        for _ in range(200):
+            await hive.settle()
+            await asyncio.sleep(0)
+            if not hive.hub.keys._writing:
+                break
+        assert hive.db.write_problem == ""
+        assert [hive.db.by_id(row.client_id).metadata["noise_psk"] for row in rows] == [psk.hex() for psk in psks]  # type: ignore[union-attr]

@@ -117,6 +117,19 @@ async def test_limits_and_the_time_they_end(
         assert mailbox.refused.of(reason) == 1
 
 
+@pytest.mark.parametrize("system", [NOW + 7 * 86_400, NOW, NOW - 7 * 86_400], ids=["ahead", "same", "behind"])
+async def test_a_clock_that_is_set_right_ends_nothing_that_came_before_it_was_believed(
+    kept_in: MailboxPlace, system: float
+) -> None:
+    """A machine without a battery for its clock begins some days ago, and knows better a minute later."""
+    async with running(kept_in.open, clock=lambda: system) as mailbox:
+        left = await mailbox.handle("alice", deposit(ttl=60), NOW)
+        believed = max(system, NOW)
+        found = await mailbox.handle("bob", COLLECT, believed + 59)
+        assert [message["deposit_id"] for message in found["messages"]] == [left["deposit_id"]]
+        assert (await mailbox.handle("bob", COLLECT, believed + 60))["messages"] == []
+
+
 async def test_nothing_tells_which_keys_there_are(path: Path) -> None:
     async with running(partial(MailboxStore, path)) as mailbox:
         known, unknown = [await mailbox.handle("alice", deposit(key), NOW) for key in ("bob", "nobody")]

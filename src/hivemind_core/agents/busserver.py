@@ -39,12 +39,12 @@ class _Client:
         self._ws = ws
         self._transport = request.transport
         send = partial(ws.send_frame, opcode=WSMsgType.TEXT)
-        self._writer = asyncio.create_task(self.outbox.pump(send, self.abort, tuning.stall_s))
+        # Not `self.abort`: both would stay until garbage is looked for.
+        self._writer = asyncio.create_task(self.outbox.pump(send, partial(_cut, self._transport), tuning.stall_s))
 
     def abort(self) -> None:
         """Drop the connection at once, whatever is still buffered."""
-        if self._transport is not None:
-            self._transport.abort()
+        _cut(self._transport)
 
     async def close(self, code: int, reason: bytes) -> None:
         """Send nothing more but a close frame; drop the connection when that is not answered in a second."""
@@ -161,6 +161,11 @@ class BusServer:
         message = message_of(value)
         if message is not None:
             self._on_message(message)
+
+
+def _cut(transport: asyncio.Transport | None) -> None:
+    if transport is not None:
+        transport.abort()
 
 
 def _peer_name(request: web.Request) -> str:

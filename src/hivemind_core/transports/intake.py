@@ -64,7 +64,7 @@ class Strangers:
 class Intake(web.RequestHandler):
     """One TCP connection of an `IntakeServer`."""
 
-    __slots__ = ("_bytes", "_deadline", "_early", "_in_doubt", "_is_idle", "_strangers", "is_stranger")
+    __slots__ = ("_bytes", "_deadline", "_early", "_in_doubt", "_is_held", "_is_idle", "_strangers", "is_stranger")
 
     def __init__(self, server: IntakeServer, strangers: Strangers) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **_OPTIONS)
@@ -73,6 +73,7 @@ class Intake(web.RequestHandler):
         self._early: bytes | None = b""
         """What came before it was its turn; None from then on."""
         self._deadline: asyncio.TimerHandle | None = None
+        self._is_held = False
         self._is_idle = False
         self._in_doubt = False
         self.is_stranger = True
@@ -90,6 +91,7 @@ class Intake(web.RequestHandler):
 
     def _hold(self, turn: asyncio.Future[None]) -> None:
         """Read nothing before it is its turn: it waits for us, not we for it."""
+        self._is_held = True
         if self.transport is not None:
             self.transport.pause_reading()
         turn.add_done_callback(self._its_turn)
@@ -145,8 +147,8 @@ class Intake(web.RequestHandler):
 
     def _come_in(self, data: bytes) -> None:
         """Keep the first that comes until it is its turn."""
-        waits, self._early = bool(self._early), (self._early or b"") + data
-        if waits:
+        self._early = (self._early or b"") + data
+        if self._is_held:  # asyncio of Python 3.10 reads on where it was told not to
             return
         if self._strangers.turnstile.is_full:
             self.cut("too many come at once")
@@ -156,17 +158,17 @@ class Intake(web.RequestHandler):
             self._feed_early()
         else:
             self._strangers.asked(self)
+            self.in_time()
             self._hold(turn)
 
     def _its_turn(self, turn: asyncio.Future[None]) -> None:
         if self.transport is None or self.transport.is_closing():
             return
+        self._is_held = False
         self.transport.resume_reading()
+        self._await_request()
         if self._early:
-            self._strangers.enter(self)
             self._feed_early()
-        else:
-            self._await_request()
 
     def _feed_early(self) -> None:
         early, self._early = self._early, None

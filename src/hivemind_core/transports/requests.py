@@ -29,6 +29,13 @@ def can_upgrade(request: web.BaseRequest) -> bool:
         return False
 
 
+def let_go(ws: web.WebSocketResponse) -> None:
+    """Forget where a connection failed: each frame there holds it, and only the garbage collector would find that."""
+    error = ws.exception()
+    while error is not None:
+        error.__traceback__, error = None, error.__context__
+
+
 def health(request: web.BaseRequest) -> web.Response:
     """Return 204 for this machine's supervisors, nothing for others."""
     remote = request.remote or ""

@@ -23,7 +23,7 @@ from .intake import Intake, IntakeServer
 from .listening import Listening
 from .origin_gate import OriginGate
 from .outbox import Outbox, run_now
-from .requests import can_upgrade, client_address, health, token_of
+from .requests import can_upgrade, client_address, health, let_go, token_of
 from .turnstile import Turnstile
 
 log = logging.getLogger(__name__)
@@ -200,6 +200,7 @@ class WebSocketTransport:
             await self._converse(ws, connection, found)
         finally:
             await connection.closed()
+            let_go(ws)
             connection.peer = None  # each has the other: so that both go at once, and not when garbage is looked for
             self._connections.discard(connection)
         return ws
@@ -228,6 +229,7 @@ class WebSocketTransport:
             if kind is WSMsgType.BINARY or kind is WSMsgType.TEXT:
                 if not peer.registered:
                     await self._turnstile.enter()
+                    began = time()  # in line it took nothing from the others
                 receive(peer, message.data)
                 if connection.is_counted and peer.link.is_open:
                     connection.opened()

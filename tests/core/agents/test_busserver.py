@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -229,3 +231,18 @@ async def test_a_port_in_use_raises() -> None:
     async with served() as bus:
         with pytest.raises(OSError, match="in use"):
             await BusServer(BusAddress(port=bus.port), TUNING, lambda message: None).start()
+
+
+async def test_what_a_client_held_goes_with_it() -> None:
+    """Not only when cyclic garbage is looked for, which is seldom."""
+    async with served() as bus:
+        async with bus_client(bus.port) as ws:
+            await joined(ws)
+            (client,) = bus.server._clients
+            held = [weakref.ref(client), weakref.ref(client.outbox)]
+            del client
+            gc.disable()
+        try:
+            await eventually(lambda: not any(each() for each in held))
+        finally:
+            gc.enable()

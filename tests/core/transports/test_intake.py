@@ -242,11 +242,44 @@ async def test_a_newcomer_is_not_read_before_its_turn(rig: Rig) -> None:
         comers[-1][1].write(UPGRADE)
     shut.turns[1].set_result(None)
     assert b" 101 " in await asyncio.wait_for(comers[1][0].readuntil(b"\r\n\r\n"), WITHIN_S)
-    assert rig.held == len(UPGRADE)  # of the second, which came later
+    assert len(rig.connections) == 1
     shut.turns[0].set_result(None)
     assert b" 101 " in await asyncio.wait_for(comers[0][0].readuntil(b"\r\n\r\n"), WITHIN_S)
     for _, writer in comers:
         writer.transport.abort()
+
+
+async def test_what_is_read_before_its_turn_waits_for_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio of Python 3.10 goes on reading, and over TLS the request comes with the end of the handshake."""
+    monkeypatch.setattr(intake, "REQUEST_WITHIN_S", 0.2)
+    rig.trusted = True
+    shut = rig.server.strangers.turnstile = Shut()
+    reader, writer = await rig.dial()
+    await eventually(lambda: shut.turns)
+    (connection,) = rig.server.connections
+    connection.transport.resume_reading()  # type: ignore[union-attr]
+    writer.write(UPGRADE)
+    await eventually(lambda: rig.held == len(UPGRADE))
+    assert rig.connections == []
+    shut.turns[0].set_result(None)
+    assert b" 101 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WITHIN_S)
+    await asyncio.sleep(0.5)
+    assert rig.cut == []
+    writer.transport.abort()
+
+
+async def test_who_has_asked_is_not_cut_for_waiting(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "REQUEST_WITHIN_S", 0.2)
+    rig.trusted = True
+    closed = rig.server.strangers.turnstile = Closed(most=9)
+    reader, writer = await rig.dial()
+    writer.write(UPGRADE)
+    await eventually(lambda: closed.turns)
+    await asyncio.sleep(0.5)
+    assert rig.cut == []
+    closed.turns[0].set_result(None)
+    assert b" 101 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WITHIN_S)
+    writer.transport.abort()
 
 
 async def test_a_newcomer_has_the_whole_time_from_its_turn_on(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

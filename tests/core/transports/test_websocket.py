@@ -23,9 +23,10 @@ from hivemind_bus_client.message import HiveMessage, Message
 from hivemind_bus_client.noise import generate_static_key
 from hivemind_core.clients import Client
 from hivemind_core.config import CertificateFiles, WebSocketConfig
+from hivemind_core.fairness import LoopShare
 from hivemind_core.proxies import TrustedProxies, networks
 from hivemind_core.testing import MemoryHive, quick_psk
-from hivemind_core.transports import BindError
+from hivemind_core.transports import BindError, websocket
 from hivemind_core.transports.websocket import WebSocketTransport
 
 CONFIG = WebSocketConfig(host="127.0.0.1", port=0)
@@ -397,7 +398,9 @@ async def test_what_a_connection_held_goes_with_it(leaves: str) -> None:
     async with rigged() as rig:
         ws, link = await rig.join("kitchen")
         await rig.ask(ws, link, "hi")
-        peer = weakref.ref(rig.hive.hub.peers.connections()[0].conn)  # a peer has slots
+        connection = rig.hive.hub.peers.connections()[0].conn
+        held = [weakref.ref(connection), weakref.ref(connection._ws)]  # a peer has slots
+        del connection
         gc.disable()
         try:
             if leaves == "without":
@@ -405,7 +408,7 @@ async def test_what_a_connection_held_goes_with_it(leaves: str) -> None:
             else:
                 await ws.close()
             await rig.empty()
-            await reached(lambda: peer() is None)
+            await reached(lambda: not any(each() for each in held))
         finally:
             gc.enable()
 
@@ -421,6 +424,29 @@ async def test_strangers_are_turned_away_in_turn() -> None:
         turn.set_result(None)
         ws = await coming
         assert (await ws.receive(60)).type is aiohttp.WSMsgType.CLOSE
+
+
+async def test_waiting_in_line_is_not_held_against_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever comes back in a crowd would not be read for seconds."""
+    time = asyncio.get_running_loop().time
+    through: list[float] = []
+    read: list[float] = []
+
+    class Share(LoopShare):
+        def pause_after(self, began: float, ended: float) -> float | None:
+            read.append(began)
+            return super().pause_after(began, ended)
+
+    async def enter() -> None:
+        await asyncio.sleep(0.01)
+        through.append(time())
+
+    monkeypatch.setattr(websocket, "LoopShare", Share)
+    async with rigged() as rig:
+        rig.transport._turnstile.enter = enter
+        await rig.join("kitchen")
+        await reached(lambda: len(read) >= len(through) >= 2)
+        assert all(began >= end for began, end in zip(read, through, strict=False))
 
 
 async def reached(condition: Callable[[], bool]) -> None:
