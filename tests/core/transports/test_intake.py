@@ -352,8 +352,14 @@ async def test_in_doubt_a_connection_may_send_somewhat_more_for_a_while(trusted:
     rig.port = listener.sockets[0].getsockname()[1]
     reader, writer = await rig.dial()
     writer.write(b"POST / HTTP/1.1\r\nHost: hub\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
-    await eventually(lambda: rig.held > intake.MAX_STRANGER_BYTES)
+    held = [-1, 0]
+    while (
+        held[-1] != held[-2] or not held[-1]
+    ):  # aiohttp takes so much and stops reading: how much depends on its version
+        await asyncio.sleep(0.3)
+        held.append(rig.held)
     assert rig.held < 4 * intake.MAX_STRANGER_BYTES
+    assert rig.cut == []
     rig.is_known.set()
     if trusted:
         assert b" 200 " in await asyncio.wait_for(reader.readline(), WITHIN_S)
