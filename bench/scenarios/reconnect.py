@@ -79,4 +79,5 @@ SCENARIO = Scenario(
     ),
     dict.fromkeys((OURS, RELEASED), POINTS),
     measure,
+    rounds=3,
 )
