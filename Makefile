@@ -6,8 +6,6 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 # Most tests wait for processes: three files at a time take hardly more than a third as long, on two cores too.
 SEVERAL := -n 3 --dist loadfile --no-loadscope-reorder
-# Hundreds of them run real programs on a machine that is full: one that fails is run once more, and named at the end.
-AGAIN := --reruns 1 --reruns-delay 2 -rfER
 SLOW := browser or deploy or e2e or fuzz or interop or ovos or packaging
 
 .DEFAULT_GOAL := help
@@ -40,7 +38,7 @@ run: $(VENV)/.installed-run ## Start a hub that answers, and a chatroom; prints 
 test: $(VENV)/.installed-dev ## Run every test, the slow suites too
 	@command -v espeak-ng >/dev/null || \
 		echo "There is no espeak-ng here, so nothing that makes speech is tested (on Debian: apt install espeak-ng)."
-	@$(PYTEST) $(SEVERAL) $(AGAIN)
+	@$(PYTEST) $(SEVERAL)
 
 test-unit: $(VENV)/.installed-dev ## Run the quick tests only
 	@$(PYTEST) -m 'not ($(SLOW))'
