@@ -140,12 +140,14 @@ class ClientDatabase:
         row = self.edit(client_id, change)
         return dict(row.metadata) if row is not None and only_if_key in (None, row.api_key) else None
 
-    def touch(self, client_ids: Iterable[int], last_seen: float) -> None:
-        """Write when clients were seen (Unix time, seconds), all in one step."""
-        ids = set(client_ids)
+    def touch(self, seen: Mapping[int, float]) -> None:
+        """Write when each of these clients was seen (Unix time, seconds), all in one step."""
         with self._writing():
-            self.store.touch(ids, last_seen)
-        self._rows = _Rows.of(replace(row, last_seen=last_seen) if row.client_id in ids else row for row in self.all())
+            self.store.touch(seen)
+        for client_id, last_seen in seen.items():
+            row = self.by_id(client_id)
+            if row is not None:
+                self._keep(replace(row, last_seen=last_seen))
 
     def delete(self, client_id: int) -> bool:
         """Revoke a client for good; its id is not used again. False where there was none."""
@@ -174,11 +176,14 @@ class ClientDatabase:
         self.write_problem = ""
 
     def _keep(self, row: Client) -> None:
-        known = self.by_id(row.client_id)
-        if known is not None and self._rows.by_key.get(row.api_key) is known:
-            self._rows.by_id[row.client_id] = self._rows.by_key[row.api_key] = row
-        else:
+        by_id, by_key = self._rows
+        known = by_id.get(row.client_id)
+        if known is None or known.api_key != row.api_key:
             self._rows = _Rows.of(sorted((*self.all(), row), key=lambda one: one.client_id))
+            return
+        by_id[row.client_id] = row
+        if by_key[row.api_key] is known:
+            by_key[row.api_key] = row
 
 
 def chosen_module(config: Config) -> str:

@@ -68,9 +68,7 @@ class SeenWriter:
     async def _store(self, seen: dict[int, float]) -> bool:
         """Write what is known of each; False when the database failed."""
         try:
-            for wall in sorted(set(seen.values())):
-                ids = [client_id for client_id, at in seen.items() if at == wall]
-                await self._workers.database(self._db.touch, ids, wall)
+            await self._workers.database(self._db.touch, seen)
         except StorageError as error:
             if str(error) != self._failed_as:
                 log.error("could not store when clients were seen: %s It is tried again.", error)

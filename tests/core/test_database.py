@@ -101,7 +101,7 @@ def test_own_writes_are_seen_at_once_and_not_read_again(db: ClientDatabase) -> N
     db.add(Client(0, "a"))
     db.update(1, {"name": "kitchen", "allowed_types": ["x"]})
     db.patch_metadata(1, {"role": "guest"})
-    db.touch([1, 9], 5.0)
+    db.touch({1: 5.0, 9: 5.0})
     expected = Client(1, "a", "kitchen", allowed_types=("x",), last_seen=5.0, metadata={"role": "guest"})
     assert db.by_key("a") == db.by_id(1) == expected
     assert db.refresh() == set()
@@ -114,7 +114,7 @@ def test_changes_are_told_with_the_row_before_and_after(db: ClientDatabase) -> N
     db.changed = lambda before, after: told.append((before, after))
     second = db.add(Client(0, "second", "hall"))
     admin = db.update(added.client_id, {"is_admin": True})
-    db.touch([added.client_id], 5.0)
+    db.touch({added.client_id: 5.0})
     seen = db.by_id(added.client_id)
     db.patch_metadata(added.client_id, {"room": "attic"})
     patched = db.by_id(added.client_id)
@@ -172,7 +172,7 @@ def test_what_came_with_a_write_of_ours_is_named_too(db: ClientDatabase, other: 
     db.add(Client(0, "a"))
     other.refresh()
     other.update(1, {"is_admin": True})
-    db.touch([1], 5.0)
+    db.touch({1: 5.0})
     db.update(1, {"name": "kitchen"})
     row = db.by_id(1)
     assert row is not None
@@ -186,7 +186,7 @@ def test_a_client_others_deleted_stays_deleted_and_is_named(db: ClientDatabase, 
     other.delete(1)
     assert db.update(1, {"last_seen": 5.0}) is None
     assert db.patch_metadata(1, {"noise_psk": "00"}, only_if_key="a") is None
-    db.touch([1], 6.0)
+    db.touch({1: 6.0})
     assert db.refresh() == {1}
     assert db.by_key("a") is None
 
@@ -375,13 +375,13 @@ def test_whether_the_last_write_worked(db: ClientDatabase, path: Path) -> None:
     db.store.serve(0.01)
     with closing(sqlite3.connect(path)) as locking:
         locking.execute("BEGIN IMMEDIATE")
-        for write in (lambda: db.touch([1], 5.0), lambda: db.update(1, {"name": "x"}), lambda: db.delete(1)):
+        for write in (lambda: db.touch({1: 5.0}), lambda: db.update(1, {"name": "x"}), lambda: db.delete(1)):
             db.write_problem = ""
             with pytest.raises(StorageError):
                 write()
             assert "locked" in db.write_problem
         locking.rollback()
-    db.touch([row.client_id], 5.0)
+    db.touch({row.client_id: 5.0})
     assert db.write_problem == ""
     with pytest.raises(DuplicateKey):
         db.add(Client(0, "key"))

@@ -27,11 +27,11 @@ class Database:
         self.tried: list[list[int]] = []
         self.problem = ""
 
-    def touch(self, client_ids: list[int], last_seen: float) -> None:
-        self.tried.append(sorted(client_ids))
+    def touch(self, seen: dict[int, float]) -> None:
+        self.tried.append(sorted(seen))
         if self.problem:
             raise StorageError(self.problem)
-        self.rows.update(dict.fromkeys(client_ids, last_seen))
+        self.rows.update(seen)
 
 
 class Scene:
@@ -85,11 +85,11 @@ async def test_there_is_one_write_at_a_time_however_many_leave() -> None:
     scene = Scene()
     scene.free.clear()
     for number in range(1, 51):
-        await scene.note(peer(number, scene.now), leaving=True)
+        await scene.note(peer(number, scene.now - number), leaving=True)
     assert len(scene.tasks) == 1
     scene.free.set()
     await scene.note()
-    assert scene.db.rows == dict.fromkeys(range(1, 51), WALL + 100)
+    assert scene.db.rows == {number: WALL + 100 - number for number in range(1, 51)}
     assert len(scene.db.tried) == 2
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,8 +75,8 @@ class MemoryStore:
         self._rows[client_id] = replace(row, **columns)
         return self._rows[client_id]
 
-    def touch(self, client_ids: Iterable[int], last_seen: float) -> None:
-        for client_id in client_ids:
+    def touch(self, seen: Mapping[int, float]) -> None:
+        for client_id, last_seen in seen.items():
             self._rows[client_id] = replace(self._rows[client_id], last_seen=last_seen)
 
     def delete(self, client_id: int) -> bool:

@@ -65,8 +65,8 @@ class Store(Protocol):
         None, and nothing written, where there is no such row or only its tombstone.
         """
 
-    def touch(self, client_ids: Iterable[int], last_seen: float) -> None:
-        """Write when clients were seen (Unix time), all in one step; rows that are gone are passed over."""
+    def touch(self, seen: Mapping[int, float]) -> None:
+        """Write when each client was seen (Unix time), all in one step; rows that are gone are passed over."""
 
     def delete(self, client_id: int) -> bool:
         """Make the row a tombstone: only its id is left. False where there was none to delete."""

@@ -7,7 +7,7 @@ a lock.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -132,12 +132,13 @@ class JSONStore:
 
         return self._change("write", write)
 
-    def touch(self, client_ids: Iterable[int], last_seen: float) -> None:
-        seen = list(client_ids)
-
+    def touch(self, seen: Mapping[int, float]) -> None:
         def write(document: Document) -> None:
-            for record in filter(None, (_live(document, client_id) for client_id in seen)):
-                record["last_seen"] = last_seen
+            keys = _keys(document)
+            for client_id in seen.keys() & keys.keys():
+                record = document[keys[client_id]]
+                if record["api_key"] != REVOKED:
+                    record["last_seen"] = seen[client_id]
 
         self._change("write", write)
 

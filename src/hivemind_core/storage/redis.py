@@ -7,7 +7,7 @@ tell each other. Released hubs and tools do not count: records are compared with
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from typing import TypeVar
 
@@ -228,8 +228,8 @@ class RedisStore:
         record = self._write_one(client_id, edited)
         return None if record is None else client_of(client_id, record)
 
-    def touch(self, client_ids: Iterable[int], last_seen: float) -> None:
-        wanted = sorted(set(client_ids))
+    def touch(self, seen: Mapping[int, float]) -> None:
+        wanted = sorted(seen)
 
         def attempt() -> bool | None:
             commit, texts = Commit(self._keys), {}
@@ -237,7 +237,7 @@ class RedisStore:
                 self._note_stored(client_id, stored)
                 record = decoded(client_id, stored)
                 if record is not None and record["api_key"] != REVOKED:
-                    after = {**record, "client_id": client_id, "last_seen": last_seen}
+                    after = {**record, "client_id": client_id, "last_seen": seen[client_id]}
                     commit.expect(self._keys.client(client_id), stored)
                     commit.touch(after)
                     texts[client_id] = encoded(after)

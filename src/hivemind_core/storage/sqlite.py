@@ -214,9 +214,9 @@ class SQLiteStore:
         """Return the columns of other versions to blank: what the metadata no longer has must not come back there."""
         return dict.fromkeys(set(self._columns()) - {*CLIENT_FIELDS, *_LEGACY, *metadata})
 
-    def touch(self, client_ids: Iterable[int], last_seen: float) -> None:
+    def touch(self, seen: Mapping[int, float]) -> None:
         with self._transaction("write") as db:
-            rows = [(last_seen, client_id, REVOKED) for client_id in client_ids]
+            rows = [(last_seen, client_id, REVOKED) for client_id, last_seen in seen.items()]
             db.executemany(f"UPDATE clients SET last_seen = ? WHERE {_LIVE}", rows)
 
     def delete(self, client_id: int) -> bool:

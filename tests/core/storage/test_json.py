@@ -113,7 +113,7 @@ def test_a_write_touches_only_the_fields_it_means(path: Path) -> None:
     make(path, rows)
     with closing(JSONStore(path)) as store:
         store.edit(1, lambda row: {"name": "x"})
-        store.touch([2], 5.0)
+        store.touch({2: 5.0})
     assert document(path) == {
         "1": {**rows["1"], "name": "x"},
         "2": {**rows["2"], "last_seen": 5.0},
@@ -222,7 +222,7 @@ def test_a_file_that_breaks_while_it_is_in_use_is_an_error_and_left_alone(path: 
     with closing(JSONStore(path)) as store:
         store.insert(Client(0, "a"))
         path.write_text("{")
-        for call in (store.load, lambda: store.insert(Client(0, "b")), lambda: store.touch([1], 5)):
+        for call in (store.load, lambda: store.insert(Client(0, "b")), lambda: store.touch({1: 5})):
             with pytest.raises(StorageError, match="left as it is"):
                 call()
         assert path.read_text() == "{"
@@ -295,7 +295,7 @@ def test_a_change_of_nothing_does_not_write_the_file(path: Path) -> None:
     with closing(JSONStore(path)) as store:
         store.insert(Client(0, "a", last_seen=5))
         before = path.stat()
-        store.touch([1, 7], 5)
+        store.touch({1: 5, 7: 5})
         store.edit(1, lambda row: {"name": row.name})
         store.delete(9)
         assert path.stat() == before

@@ -136,7 +136,7 @@ def test_a_change_keeps_what_nobody_knows_and_ends_the_copy(
     assert "client:api_key_record:k1" not in stored(redis_server)
 
     put(redis_server, {"client:api_key_record:k1": json.dumps(theirs)})
-    store.touch([1], 5.0)
+    store.touch({1: 5.0})
     assert record(redis_server) == {**theirs, "is_admin": True, "last_seen": 5.0}
     assert "client:api_key_record:k1" not in stored(redis_server)
 
@@ -256,7 +256,7 @@ def test_a_garbage_record_does_not_take_the_others_down(
     store = opened()
     assert [row.client_id for row in store.load()] == [1]
     assert store.edit(1, setting(name="x")) is not None
-    store.touch([1, 2], 5.0)
+    store.touch({1: 5.0, 2: 5.0})
     assert store.edit(2, setting(name="x")) is None
     assert not store.delete(2)
     assert store.insert(Client(0, "k3")).client_id == 3
@@ -309,7 +309,7 @@ def test_own_writes_are_not_taken_for_theirs(opened: Callable[[], RedisStore], c
     store.insert(Client(0, "a"))
     store.insert(Client(0, "b"))
     store.edit(1, setting(name="x"))
-    store.touch([1, 2], 5.0)
+    store.touch({1: 5.0, 2: 5.0})
     store.delete(2)
     assert store.version() == stamp
 

@@ -58,7 +58,7 @@ def writes(store: RedisStore) -> dict[str, Callable[[], Any]]:
     return {
         "insert": lambda: store.insert(Client(0, "b", password=CLIENTS_PASSWORD)),
         "edit": lambda: store.edit(1, lambda row: {"password": f"{CLIENTS_PASSWORD}, another"}),
-        "touch": lambda: store.touch([1], 5),
+        "touch": lambda: store.touch({1: 5}),
         "delete": lambda: store.delete(1),
     }
 
@@ -109,7 +109,7 @@ def test_a_user_of_its_own_needs_the_commands_that_are_documented(server: RedisS
         store.restore([Client(1, "a", "kitchen")])
         store.insert(Client(0, "b"))
         store.edit(1, lambda row: {"name": "x", "api_key": "c"})
-        store.touch([1], 5)
+        store.touch({1: 5})
         store.delete(2)
         assert len(store.load()) == len(read_redis(read_settings(options))) == 2
         server.call("ACL", "SETUSER", "hive", "-eval")
@@ -306,7 +306,7 @@ def test_a_cluster_keeps_clients_under_a_hash_tag(cluster: RedisServer, named: s
         with pytest.raises(DuplicateKey):
             store.insert(Client(0, "a"))
         other.edit(2, lambda row: {"is_admin": True})
-        other.touch([2, 5], 7.0)
+        other.touch({2: 7.0, 5: 7.0})
         stamp = store.version()
         assert other.delete(5)
         assert store.version() != stamp

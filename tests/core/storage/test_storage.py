@@ -157,8 +157,8 @@ def test_seen_clients_are_written_in_one_step_and_the_gone_passed_over(store: St
     for key in ("a", "b", "c"):
         store.insert(Client(0, key))
     store.delete(2)
-    store.touch([1, 2, 7], 99.5)
-    assert [row.last_seen for row in store.load()] == [99.5, -1, -1]
+    store.touch({1: 99.5, 2: 5.0, 3: 7.0, 9: 5.0})
+    assert [row.last_seen for row in store.load()] == [99.5, -1, 7.0]
 
 
 # tombstones
@@ -262,7 +262,7 @@ def test_the_version_moves_when_others_write(store: Store, opened: Callable[[], 
     for write in (
         lambda: other.insert(KITCHEN),
         lambda: other.edit(1, setting(name="x")),
-        lambda: other.touch([1], 5),
+        lambda: other.touch({1: 5}),
         lambda: other.delete(1),
     ):
         write()
@@ -275,7 +275,7 @@ def test_own_writes_do_not_move_the_version_unless_others_wrote_too(store: Store
     other = opened()
     stamp = store.version()
     store.insert(KITCHEN)
-    store.touch([1], 5)
+    store.touch({1: 5})
     assert store.version() == stamp
     other.edit(1, setting(name="x"))
     store.edit(1, setting(description="y"))
@@ -290,7 +290,7 @@ def test_a_failure_never_looks_like_an_absent_client(store: Store) -> None:
         store.version,
         lambda: store.insert(Client(0, "b")),
         lambda: store.edit(1, setting(name="x")),
-        lambda: store.touch([1], 5),
+        lambda: store.touch({1: 5}),
         lambda: store.delete(1),
         lambda: store.restore([]),
     ):

@@ -84,7 +84,7 @@ def _use(store: JSONStore, path: Path) -> None:
         db.patch_metadata(added.client_id, {"b": None})
         for row in rows[:MAX_ROWS]:
             db.update(row.client_id, {"name": "another", "is_admin": True})
-        db.touch([row.client_id for row in rows], 5.0)
+        db.touch({row.client_id: 5.0 for row in rows})
     except DuplicateKey:
         return
     except StorageError as error:
