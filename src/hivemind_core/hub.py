@@ -22,11 +22,11 @@ from hivemind_bus_client.refusals import GOING_AWAY, MAX_REASON_BYTES, REFUSALS
 from . import bus_events, greeting, routing, sessions
 from .actions import Action, Deny, Origin, Register, ToAgent, ToBinary, denied, malformed
 from .admission import Admission, Visitor, refused
+from .agent_gate import AgentGate
 from .agent_side import AgentSide
 from .agents import Agent
 from .binary.default import DefaultHandler
 from .binary.desk import Back, Desk
-from .bus_frames import problem_with
 from .clients import Client
 from .clocks import Clocks as Clocks
 from .company import Alone, Company, Reception
@@ -42,6 +42,7 @@ from .meter import Meter
 from .peers import Connection, Peer, Registry
 from .policy import PolicyChain
 from .refusal_log import RefusalLog
+from .reviews import Reviews
 from .surroundings import Mailbox, Parent, Surroundings
 from .tasks import Tasks
 from .workers import ThreadWorkers, Workers
@@ -94,10 +95,13 @@ class Hub:
         self._parts_budget = PartsBudget(MAX_PARTS_BYTES)
         self._seen = SeenWriter(db, self.workers, self.clocks, self._tasks.spawn, config.last_seen_update_interval_s)
         self._pins_retried_at = self._rested_at = self.clocks.monotonic()
+        self.reviews = Reviews(self.policies, db.by_id)
+        self.binary = Desk(binary or DefaultHandler(), Back(self._send, self._deny, self._inject))
+        self.gate = AgentGate(self.reviews, agent, self.binary, self._deny)
         self._carry_out: dict[type, Callable[[Peer, Any], None]] = {
             Register: self._register,
-            ToAgent: self._to_agent,
-            ToBinary: self._to_binary,
+            ToAgent: self.gate.to_agent,
+            ToBinary: self.gate.to_binary,
             Deny: self._deny,
         }
         self._on_event: dict[type, Callable[[Peer, Any], None]] = {
@@ -109,7 +113,6 @@ class Hub:
         self.parent = parent
         self.mailbox = mailbox
         self.company = company or Alone()
-        self.binary = Desk(binary or DefaultHandler(), Back(self._send, self._deny, self._to_agent))
         self.mesh = Mesh(self._surroundings())
         answer = self.meter.answering(self._send)
         self._agent_side = AgentSide(self.peers, agent, self.mesh, self.company, answer, lambda: self.ready)
@@ -121,7 +124,7 @@ class Hub:
             identity=self.identity,
             peers=self.peers,
             agent=self.agent,
-            policies=self.policies,
+            reviews=self.reviews,
             workers=self.workers,
             monotonic=self.clocks.monotonic,
             wall=self.clocks.expiry,
@@ -177,6 +180,7 @@ class Hub:
         await self.company.stop()
         await self.agent.stop()
         self.binary.stop()
+        self.reviews.stop()
         self.workers.stop()
         self.db.close()
 
@@ -410,27 +414,8 @@ class Hub:
         log.info("%s joined from %s", peer.peer_id, peer.conn.remote)
         self.agent.emit(bus_events.connected(peer))
 
-    def _to_agent(self, peer: Peer, action: ToAgent) -> None:
-        message = sessions.stamped(action.message, peer.peer_id, peer.session, peer.session_prefix, action.author)
-        problem = problem_with(message)
-        if problem is not None:
-            self._deny(peer, malformed(message.msg_type, problem))
-            return
-        verdict = self.policies.review(message, peer.client)
-        if not verdict.allowed:
-            self._deny(peer, Deny(message.msg_type, verdict.code, verdict.reason, dict(verdict.data)))
-        elif action.verb == HiveMessageType.BUS and self.binary.hears(peer, message):
-            return
-        elif not self.agent.emit(message):
-            self._deny(peer, denied("backend_unavailable", message.msg_type))
-
-    def _to_binary(self, peer: Peer, action: ToBinary) -> None:
-        kind = {"bin_type": str(action.bin_type)}
-        verdict = self.policies.review_binary(action.data, peer.client)
-        if not verdict.allowed:
-            self._deny(peer, Deny("binary", verdict.code, verdict.reason, {**verdict.data, **kind}))
-        else:
-            self.binary.take(peer, action)
+    def _inject(self, peer: Peer, action: ToAgent) -> None:
+        self.gate.to_agent(peer, action)
 
     def _deny(self, peer: Peer, action: Deny) -> None:
         self.refusals.denied(peer, action)

@@ -17,6 +17,8 @@ from .clients import Client
 
 Mutation = Callable[[Message], None]
 """Changes a message that is being let through; the message is the hub's own copy."""
+Subject = Message | bytes
+"""What is judged: a message on its way to the agent, or binary data."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,7 @@ class Entry:
     """One that fails is passed over instead of refusing."""
 
 
+_OWN = frozenset({MessageTypeACLPolicy, DefaultSessionPolicy, OVOSAgentPolicy, DenyAllPolicy})
 BUILT_IN = 2
 """How many policies every chain begins with."""
 
@@ -178,25 +181,39 @@ class PolicyChain:
 
         The verdict names the changes that were made.
         """
-        made: list[Mutation] = []
-        for entry in self._entries:
-            verdict = _ask(entry, lambda policy: policy.review(message, client))
-            if not verdict.allowed:
-                return verdict
-            for mutation in verdict.mutations:
-                failed = _apply(entry, mutation, message)
-                if failed is not None:
-                    return failed
-            made.extend(verdict.mutations)
-        return Verdict(mutations=tuple(made)) if made else ALLOW
+        return self._review(message, client)
 
     def review_binary(self, data: bytes, client: Client) -> Verdict:
         """Judge binary data."""
+        return self._review(data, client)
+
+    def parted(self) -> tuple[PolicyChain, tuple[Entry, ...]]:
+        """Return this package's policies that come first, which answer at once, and all from the first plugin on."""
+        count = next((at for at, entry in enumerate(self._entries) if type(entry.policy) not in _OWN), None)
+        if count is None:
+            return self, ()
+        return PolicyChain(self._entries[BUILT_IN:count]), self._entries[count:]
+
+    def _review(self, subject: Subject, client: Client) -> Verdict:
+        made: list[Mutation] = []
         for entry in self._entries:
-            verdict = _ask(entry, lambda policy: policy.review_binary(data, client))
+            verdict = asked(entry, subject, client)
             if not verdict.allowed:
                 return verdict
-        return ALLOW
+            made.extend(verdict.mutations)
+        return Verdict(mutations=tuple(made)) if made else ALLOW
+
+
+def asked(entry: Entry, subject: Subject, client: Client) -> Verdict:
+    """Ask one policy, and make the changes to a message that it asks for."""
+    if isinstance(subject, bytes):
+        return _ask(entry, lambda policy: policy.review_binary(subject, client))
+    verdict = _ask(entry, lambda policy: policy.review(subject, client))
+    for mutation in verdict.mutations:
+        problem = _apply(entry, mutation, subject)
+        if problem is not None:
+            return problem
+    return verdict
 
 
 def _ask(entry: Entry, review: Callable[[Policy], Any]) -> Verdict:
@@ -204,20 +221,21 @@ def _ask(entry: Entry, review: Callable[[Policy], Any]) -> Verdict:
     try:
         verdict = review(entry.policy)
     except Exception as error:  # noqa: BLE001 - a plugin call; the refusal carries the error
-        return ALLOW if entry.optional else _failed(entry, "policy raised", error)
-    if isinstance(verdict, Verdict):
-        return verdict
-    return ALLOW if entry.optional else _failed(entry, "policy raised", TypeError("no verdict"))
+        return failed(entry, "policy raised", error)
+    return verdict if isinstance(verdict, Verdict) else failed(entry, "policy raised", TypeError("no verdict"))
 
 
 def _apply(entry: Entry, mutation: Mutation, message: Message) -> Verdict | None:
     try:
         mutation(message)
     except Exception as error:  # noqa: BLE001 - a plugin call; the refusal carries the error
-        return None if entry.optional else _failed(entry, "mutation raised", error)
+        return None if entry.optional else failed(entry, "mutation raised", error)
     return None
 
 
-def _failed(entry: Entry, what: str, error: Exception) -> Verdict:
+def failed(entry: Entry, what: str, error: Exception) -> Verdict:
+    """Return what counts instead of the answer of a policy that failed: it refuses, unless it is optional."""
+    if entry.optional:
+        return ALLOW
     text = f"{type(error).__name__}: {error}"[:200]
     return Verdict.deny("policy_error", told("policy_error", "", detail=what), policy=entry.name, error=text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from . import bus_events, routing, sessions
 from .actions import AGENT, PARENT, Answer, Ask, Deny, Relay, denied, malformed, may_go_up, member_of, text
 from .asking import QUERY_ADDRESS, Asking, Finished, Said
 from .bus_frames import problem_with
+from .policy import Verdict
 from .posting import Post
 from .queries import CascadeChoice, Opening, WaysBack, chunk, complete, response, unanswered
 from .roles import UTTERANCES
@@ -52,8 +54,30 @@ class Questions:
 
     def take(self, sender: str, action: Ask) -> None:
         """Take a question from somebody."""
-        around, now = self._around, self._around.monotonic()
         question = _too_large(action) or self._question(sender, action)
+        peer = self._around.peers.get(sender)
+        if isinstance(question, Message) and peer is not None and sender != PARENT:
+            self._around.reviews.message(peer, question, partial(self._judged, sender, action))
+        else:
+            self._open(sender, action, question)
+
+    def _judged(self, sender: str, action: Ask, question: Message, verdict: Verdict) -> None:
+        if not verdict.allowed:
+            self._open(sender, action, Deny(question.msg_type, verdict.code, verdict.reason, dict(verdict.data)))
+        else:
+            self._open(sender, action, self._cannot_be_asked(sender, action) or question)
+
+    def _cannot_be_asked(self, sender: str, action: Ask) -> Deny | None:
+        """Return why nobody can be asked; the hub above may know where this one cannot say."""
+        if self._post.parent_is_there:
+            return None
+        if not self._around.agent.available:
+            return denied("backend_unavailable", action.kind.value)
+        has_room = self._asking.has_room(action.query_id, sender)
+        return None if has_room else denied("too_many_questions", action.kind.value)
+
+    def _open(self, sender: str, action: Ask, question: Message | Deny | None) -> None:
+        around, now = self._around, self._around.monotonic()
         if isinstance(question, Deny):
             named = {"query_id": action.query_id} if action.query_id else {}
             self._post.deny(sender, replace(question, data={**question.data, **named}))
@@ -87,7 +111,7 @@ class Questions:
             self._post.to(sender, response(_envelope(action).relayed, self._node_id, answer))
 
     def _question(self, sender: str, action: Ask) -> Message | Deny | None:
-        """Return what the agent is to be asked, as the policies let it through; None where that is nothing."""
+        """Return what the agent is to be asked, if the policies let it through; None where that is nothing."""
         if not _is_for_agents(action):
             return None
         message, peer = routing.own_copy(action.inner), self._around.peers.get(sender)
@@ -98,16 +122,7 @@ class Questions:
             return None
         stamped = sessions.stamped(message, peer.peer_id, peer.session, peer.session_prefix)
         problem = problem_with(stamped)
-        if problem is not None:
-            return malformed(action.kind.value, problem)
-        verdict = self._around.policies.review(stamped, peer.client)
-        if not verdict.allowed:
-            return Deny(stamped.msg_type, verdict.code, verdict.reason, dict(verdict.data))
-        if not self._around.agent.available and not self._post.parent_is_there:
-            return denied("backend_unavailable", action.kind.value)
-        if not self._asking.has_room(action.query_id, sender) and not self._post.parent_is_there:
-            return denied("too_many_questions", action.kind.value)
-        return stamped
+        return stamped if problem is None else malformed(action.kind.value, problem)
 
     def hears(self, message: Message) -> bool:
         """Take a message of the agent's bus that belongs to a question; False where it belongs to none."""

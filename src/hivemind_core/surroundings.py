@@ -15,7 +15,7 @@ from .agents import Agent
 from .company import Company
 from .hub_identity import HubIdentity
 from .peers import Peer, Registry
-from .policy import PolicyChain
+from .reviews import Reviews
 from .workers import Workers
 
 
@@ -60,7 +60,7 @@ class Surroundings:
     identity: HubIdentity
     peers: Registry
     agent: Agent
-    policies: PolicyChain
+    reviews: Reviews
     workers: Workers
     monotonic: Callable[[], float]
     wall: Callable[[], float]
