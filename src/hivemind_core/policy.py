@@ -41,7 +41,7 @@ ALLOW = Verdict()
 
 
 class Policy(Protocol):
-    """One link of the chain."""
+    """One link of the chain; one of a plugin is called from several threads, for one message of a client at a time."""
 
     def review(self, message: Message, client: Client) -> Verdict:
         """Judge a message on its way to the agent."""
