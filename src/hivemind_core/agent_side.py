@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -70,29 +70,35 @@ class AgentSide:
         source = message.context.get("source")
         if isinstance(source, str) and (self._peers.get(source) is not None or self._company.has(source)):
             return  # a satellite's request on its way to the agent
-        here = {peer_id for peer_id in wanted if self._peers.get(peer_id) is not None}
-        elsewhere = {peer_id for peer_id in wanted - here if self._company.has(peer_id)}
+        here = [peer for peer in map(self._peers.get, wanted) if peer is not None]
+        elsewhere = self._elsewhere(wanted) if len(here) < len(wanted) else ()
         if not (here or elsewhere) or self._twins.repeats(message):
             return
-        self._answer(AGENT, here, message)
+        if here:
+            self._answer(AGENT, here, message)
         if elsewhere and not self._company.reply(elsewhere, message):
             self.undelivered(message.msg_type, message.context)
 
     def from_member(self, way: str, peer_ids: Collection[str], message: Message) -> None:
         """Take an answer that another hub of the cluster heard of its assistant."""
-        self._answer(way, peer_ids, message)
+        here = [peer for peer in map(self._peers.get, peer_ids) if peer is not None]
+        if peer_ids:
+            self._answer(way, here, message)
+
+    def _elsewhere(self, wanted: Collection[str]) -> list[str]:
+        has = self._company.has
+        return [peer_id for peer_id in wanted if self._peers.get(peer_id) is None and has(peer_id)]
 
     def undelivered(self, msg_type: str, context: Mapping[str, Any]) -> None:
         """Say on the agent's bus that an answer cannot reach a satellite at another hub."""
         log.warning("%.100r for a satellite at another hub could not be delivered", msg_type)
         self._agent.emit(bus_events.send_failed(context, UNREACHED, context.get("destination")))
 
-    def _answer(self, way: str, peer_ids: Collection[str], message: Message) -> None:
-        if not peer_ids or self._company.repeats(way, message):
+    def _answer(self, way: str, peers: Iterable[Peer], message: Message) -> None:
+        if self._company.repeats(way, message):
             return
-        for peer in map(self._peers.get, peer_ids):
-            if peer is not None:
-                self._reply(peer, message)
+        for peer in peers:
+            self._reply(peer, message)
 
     def _reply(self, peer: Peer, message: Message) -> None:
         # Its own namespace comes off even where it is an admin by now: the question was asked before.

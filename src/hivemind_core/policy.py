@@ -112,9 +112,10 @@ class OVOSAgentPolicy:
     """Hands the client's blacklisted skills and intents to OVOS inside the session."""
 
     def review(self, message: Message, client: Client) -> Verdict:
+        if not client.skill_blacklist and not client.intent_blacklist:
+            return ALLOW
         skills = map(AddBlacklistedSkill, client.skill_blacklist)
-        mutations = (*skills, *map(AddBlacklistedIntent, client.intent_blacklist))
-        return Verdict(mutations=mutations) if mutations else ALLOW
+        return Verdict(mutations=(*skills, *map(AddBlacklistedIntent, client.intent_blacklist)))
 
     def review_binary(self, data: bytes, client: Client) -> Verdict:
         return ALLOW
@@ -198,6 +199,8 @@ class PolicyChain:
         made: list[Mutation] = []
         for entry in self._entries:
             verdict = asked(entry, subject, client)
+            if verdict is ALLOW:
+                continue
             if not verdict.allowed:
                 return verdict
             made.extend(verdict.mutations)
@@ -205,32 +208,30 @@ class PolicyChain:
 
 
 def asked(entry: Entry, subject: Subject, client: Client) -> Verdict:
-    """Ask one policy, and make the changes to a message that it asks for."""
-    if isinstance(subject, bytes):
-        return _ask(entry, lambda policy: policy.review_binary(subject, client))
-    verdict = _ask(entry, lambda policy: policy.review(subject, client))
-    for mutation in verdict.mutations:
-        problem = _apply(entry, mutation, subject)
-        if problem is not None:
-            return problem
-    return verdict
-
-
-def _ask(entry: Entry, review: Callable[[Policy], Any]) -> Verdict:
-    """Call a policy; one that raises, or answers with something else, refuses (docs/protocol.md 11.2)."""
+    """Ask one policy, and make the changes to a message that it asks for (docs/protocol.md 11.2)."""
+    policy = entry.policy
     try:
-        verdict = review(entry.policy)
+        verdict = (
+            policy.review_binary(subject, client) if isinstance(subject, bytes) else policy.review(subject, client)
+        )
     except Exception as error:  # noqa: BLE001 - a plugin call; the refusal carries the error
         return failed(entry, "policy raised", error)
-    return verdict if isinstance(verdict, Verdict) else failed(entry, "policy raised", TypeError("no verdict"))
+    if verdict is ALLOW:
+        return verdict
+    if not isinstance(verdict, Verdict):
+        return failed(entry, "policy raised", TypeError("no verdict"))
+    return verdict if isinstance(subject, bytes) else _changed(entry, subject, verdict)
 
 
-def _apply(entry: Entry, mutation: Mutation, message: Message) -> Verdict | None:
-    try:
-        mutation(message)
-    except Exception as error:  # noqa: BLE001 - a plugin call; the refusal carries the error
-        return None if entry.optional else failed(entry, "mutation raised", error)
-    return None
+def _changed(entry: Entry, message: Message, verdict: Verdict) -> Verdict:
+    """Make the changes that a policy asks for; what it says then."""
+    for mutation in verdict.mutations:
+        try:
+            mutation(message)
+        except Exception as error:  # noqa: BLE001 - a plugin call; the refusal carries the error
+            if not entry.optional:
+                return failed(entry, "mutation raised", error)
+    return verdict
 
 
 def failed(entry: Entry, what: str, error: Exception) -> Verdict:

@@ -49,7 +49,7 @@ def merged(context: Mapping[str, Any], baseline: Mapping[str, Any], session_id: 
     session = {key: value for key, value in baseline.items() if value is not None and key != "pipeline"}
     carried = context.get("session")
     if isinstance(carried, Mapping):
-        session.update((key, value) for key, value in carried.items() if value is not None)
+        session.update({key: value for key, value in carried.items() if value is not None})
     session["session_id"] = session_id
     return session
 
@@ -103,11 +103,13 @@ def stamped(
     """
     session_id = inbound_id(declared_id(message.context, baseline), prefix)
     context = {
-        **{key: value for key, value in message.context.items() if key != VERIFIED_SOURCE_KEY},
-        **({VERIFIED_SOURCE_KEY: author} if author else {}),
+        **message.context,
+        VERIFIED_SOURCE_KEY: author,
         "session": merged(message.context, baseline, session_id),
         "peer": peer_id,
         "source": peer_id,
         "destination": AGENT_ADDRESS,
     }
+    if not author:
+        del context[VERIFIED_SOURCE_KEY]
     return Message(message.msg_type, message.data, context)

@@ -186,9 +186,10 @@ class BusConnection:
         self._report_down("it does not answer" if ws.exception() else f"closed with code {ws.close_code}")
 
     async def _read(self, ws: Socket, deliver: Deliver, link: socket.socket) -> None:
-        turn, time = 0, asyncio.get_running_loop().time
+        loop = asyncio.get_running_loop()
+        turn, time, acknowledgement = 0, loop.time, _Acknowledgement(link, loop)
         async for frame in ws:
-            _acknowledge(link)
+            acknowledgement.send()
             began = time()
             if frame.type is aiohttp.WSMsgType.TEXT or frame.type is aiohttp.WSMsgType.BINARY:
                 _take(frame.data, deliver)
@@ -238,16 +239,29 @@ def _own_handle(ws: Socket) -> socket.socket:
     return socket.socket(fileno=os.dup(link.fileno()))
 
 
-def _acknowledge(link: socket.socket) -> None:
-    """Let the other end know at once that something came: the bus of OVOS sends by Nagle's rule, which keeps back its
-    next frame until then, and a kernel takes 40 ms. It must be asked each time.
+class _Acknowledgement:
+    """Lets the other end know at once that something came: the bus of OVOS sends by Nagle's rule, which keeps back its
+    next frame until then, and a kernel takes 40 ms. It must be asked each time, but only once for all that came together.
     """
-    if _QUICKACK is None:
-        return
-    try:
-        link.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-    except OSError:
-        log.debug("The connection was gone already")
+
+    def __init__(self, link: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        self._link = link
+        self._loop = loop
+        self._is_sent = _QUICKACK is None
+
+    def send(self) -> None:
+        """Acknowledge what has come, unless that was done in this turn of the loop."""
+        if self._is_sent or _QUICKACK is None:
+            return
+        self._is_sent = True
+        self._loop.call_soon(self._turned)
+        try:
+            self._link.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        except OSError:
+            log.debug("The connection was gone already")
+
+    def _turned(self) -> None:
+        self._is_sent = False
 
 
 def _cut(link: socket.socket) -> None:
