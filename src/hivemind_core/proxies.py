@@ -38,6 +38,10 @@ class TrustedProxies:
                 return self._client_in(",".join(values)) or peer
         return peer
 
+    def trusts(self, address: str) -> bool:
+        """Tell whether an address is that of a proxy."""
+        return self._trusts(_address(address))
+
     def _client_in(self, value: str) -> str | None:
         address: IPAddress | None = None
         for part in reversed(value.split(",")):

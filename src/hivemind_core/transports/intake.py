@@ -15,7 +15,9 @@ from typing import Any, TypeAlias
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from .turnstile import Turnstile
+from ..limits import neighbourhood
+from ..proxies import TrustedProxies, is_loopback
+from .turnstile import MANY, Turnstile
 
 log = logging.getLogger(__name__)
 
@@ -38,16 +40,23 @@ _OPTIONS: dict[str, Any] = {
     "keepalive_timeout": KEPT_S,
     "auto_decompress": False,  # what is small on the wire must not become large here
 }
+NO_PROXIES = TrustedProxies()
 Answer: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Strangers:
     """All connections of a server that have no session."""
 
-    def __init__(self, told: Callable[[str], None] | None = None, turnstile: Turnstile | None = None) -> None:
-        """`told` counts each connection that is cut, by the code `cut_off`."""
+    def __init__(
+        self,
+        told: Callable[[str], None] | None = None,
+        turnstile: Turnstile | None = None,
+        proxies: TrustedProxies = NO_PROXIES,
+    ) -> None:
+        """`told` counts each connection that is cut, by the code `cut_off`; `proxies` stand for many strangers each."""
         self.turnstile = turnstile or Turnstile()
         """Whose turn it is to be read for the first time."""
+        self._proxies = proxies
         self.bytes_held = 0
         self.told = told
         self._silent: dict[Intake, None] = {}
@@ -59,6 +68,11 @@ class Strangers:
 
     def asked(self, connection: Intake) -> None:
         self._silent.pop(connection, None)
+
+    def origin(self, transport: asyncio.BaseTransport) -> str:
+        """Return what a connection shares its places with."""
+        address = str((transport.get_extra_info("peername") or ("",))[0])
+        return MANY if is_loopback(address) or self._proxies.trusts(address) else neighbourhood(address)
 
 
 class Intake(web.RequestHandler):
@@ -80,10 +94,11 @@ class Intake(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if self._strangers.turnstile.is_full:
+        turnstile, origin = self._strangers.turnstile, self._strangers.origin(transport)
+        if not turnstile.has_room(origin):
             self.cut("too many come at once")
             return
-        turn = self._strangers.turnstile.arrive()
+        turn = turnstile.arrive(origin)
         if turn is None:
             self._await_request()
         else:
@@ -225,14 +240,15 @@ class IntakeServer(web.Server):
         told: Callable[[str], None] | None = None,
         turnstile: Turnstile | None = None,
         *,
+        proxies: TrustedProxies = NO_PROXIES,
         handler_cancellation: bool = False,
     ) -> None:
-        """`told` and `turnstile` are for `Strangers`.
+        """`told`, `turnstile` and `proxies` are for `Strangers`.
 
         With `handler_cancellation` an answer is given up when its connection is lost.
         """
         super().__init__(handler, handler_cancellation=handler_cancellation)
-        self.strangers = Strangers(told, turnstile)
+        self.strangers = Strangers(told, turnstile, proxies)
 
     def __call__(self) -> Intake:
         return Intake(self, self.strangers)

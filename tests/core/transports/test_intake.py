@@ -13,9 +13,10 @@ import pytest
 from aiohttp import web
 
 from helpers.link_hub import eventually
+from hivemind_core.proxies import TrustedProxies, networks
 from hivemind_core.transports import intake
-from hivemind_core.transports.intake import Intake, IntakeServer
-from hivemind_core.transports.turnstile import Turnstile
+from hivemind_core.transports.intake import Intake, IntakeServer, Strangers
+from hivemind_core.transports.turnstile import MANY, Turnstile
 
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: hub\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -228,7 +229,7 @@ class Shut(Turnstile):
         super().__init__()
         self.turns: list[asyncio.Future[None]] = []
 
-    def arrive(self) -> asyncio.Future[None] | None:
+    def arrive(self, origin: str = MANY) -> asyncio.Future[None] | None:
         self.turns.append(asyncio.get_running_loop().create_future())
         return self.turns[-1]
 
@@ -370,3 +371,61 @@ async def test_in_doubt_a_connection_may_send_somewhat_more_for_a_while(trusted:
     writer.close()
     listener.close()
     await rig.server.shutdown(1)
+
+
+class Addressed(asyncio.BaseTransport):
+    """A connection from an address."""
+
+    def __init__(self, *name: object) -> None:
+        super().__init__({"peername": name or None})
+
+
+@pytest.mark.parametrize(
+    ("name", "shared"),
+    [
+        (("192.0.2.7", 4000), "192.0.2.7"),
+        (("2001:db8:1:2:3::4", 4000, 0, 0), "2001:db8:1:2::/64"),
+        (("::ffff:192.0.2.7", 4000, 0, 0), "192.0.2.7"),
+        (("127.0.0.1", 4000), MANY),
+        (("::1", 4000, 0, 0), MANY),
+        (("10.1.2.3", 4000), MANY),
+        ((), ""),
+    ],
+)
+async def test_what_a_newcomer_shares_its_places_with(name: tuple[object, ...], shared: str) -> None:
+    strangers = Strangers(proxies=TrustedProxies(networks("10.0.0.0/8")))
+    assert strangers.origin(Addressed(*name)) == shared
+
+
+async def test_a_crowd_from_one_address_leaves_room_for_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loopback stands for an address of its own here: which of its ports count as the crowd's is said."""
+    crowd: set[int] = set()
+
+    def origin(transport: asyncio.BaseTransport) -> str:
+        return "crowd" if transport.get_extra_info("peername")[1] in crowd else "another"
+
+    strangers = rig.server.strangers
+    monkeypatch.setattr(strangers, "origin", origin)
+    strangers.turnstile = Turnstile(steps=0, newcomers=0, most=16)  # nobody gets through
+
+    async def come(*, is_of_crowd: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        line = socket.socket()
+        line.bind(("127.0.0.1", 0))
+        if is_of_crowd:
+            crowd.add(line.getsockname()[1])
+        line.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(line, ("127.0.0.1", rig.port))
+        return await asyncio.open_connection(sock=line)
+
+    comers = [await come(is_of_crowd=True) for _ in range(6)]
+    for reader, _ in comers[4:]:
+        await asyncio.wait_for(ended(reader), WITHIN_S)
+    comers.append(await come(is_of_crowd=False))
+    await eventually(lambda: waiting(strangers.turnstile) == 5)
+    assert rig.cut == ["cut_off"] * 2
+    for _, writer in comers:
+        writer.close()
+
+
+def waiting(turnstile: Turnstile) -> int:
+    return len(turnstile._outside)

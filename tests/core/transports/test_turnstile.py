@@ -118,3 +118,37 @@ async def test_newcomers_find_room_where_nobody_waits() -> None:
     turnstile = Turnstile(steps=2, newcomers=1)
     assert [turnstile.arrive() for _ in range(2)] == [None, None]
     assert turnstile.arrive() is not None
+
+
+async def test_addresses_take_turns_however_many_come_from_one() -> None:
+    turnstile = Turnstile(steps=1, newcomers=1)
+    assert turnstile.arrive("many") is None
+    order: list[str] = []
+    for origin in ["many"] * 5 + ["one", "two", "one"]:
+        turn = turnstile.arrive(origin)
+        assert turn is not None
+        turn.add_done_callback(lambda _, origin=origin: order.append(origin))
+    while len(order) < 8:  # noqa: ASYNC110 - each look is a turn of the loop
+        await asyncio.sleep(0)
+    assert order == ["many", "one", "two", "many", "one", "many", "many", "many"]
+
+
+async def test_one_address_leaves_room_for_others() -> None:
+    turnstile = Turnstile(steps=1, most=8)
+    assert turnstile.arrive("many") is None
+    while turnstile.has_room("many"):
+        turnstile.arrive("many")
+    assert turnstile.has_room("one")
+    for number in range(6):
+        assert turnstile.has_room(str(number))
+        turnstile.arrive(str(number))
+    assert not turnstile.has_room("one")
+
+
+async def test_where_many_come_from_they_have_all_places() -> None:
+    turnstile = Turnstile(steps=1, most=8)
+    assert turnstile.arrive() is None
+    for _ in range(8):
+        assert turnstile.has_room()
+        turnstile.arrive()
+    assert not turnstile.has_room()
