@@ -241,7 +241,7 @@ def _own_handle(ws: Socket) -> socket.socket:
 
 class _Acknowledgement:
     """Lets the other end know at once that something came: the bus of OVOS sends by Nagle's rule, which keeps back its
-    next frame until then, and a kernel takes 40 ms. It must be asked each time, but only once for all that came together.
+    next frame until then, and a kernel takes 40 ms. It must be asked each time; once for all that came together.
     """
 
     def __init__(self, link: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
