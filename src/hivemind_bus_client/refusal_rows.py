@@ -31,6 +31,8 @@ class Refusal:
     """Reason text in the close frame."""
     permanent: bool = True
     """Trying again without changing anything cannot help."""
+    return_s: float = 0.0
+    """In about how many seconds to come back, where the hub knows no time of its own; 0: it says nothing of it."""
 
     def __str__(self) -> str:
         return f"{self.sentence} {self.cure}".strip()
@@ -119,6 +121,7 @@ CONNECTION_ROWS = (
         TRY_AGAIN_LATER,
         "handshake timed out",
         permanent=False,
+        return_s=5,
     ),
     Refusal(
         "busy",
@@ -127,6 +130,7 @@ CONNECTION_ROWS = (
         TRY_AGAIN_LATER,
         "busy, try again later",
         permanent=False,
+        return_s=2,
     ),
     Refusal(
         "too_many_failures",
@@ -144,6 +148,7 @@ CONNECTION_ROWS = (
         TRY_AGAIN_LATER,
         "too many connections, try again later",
         permanent=False,
+        return_s=10,
     ),
     Refusal(
         "too_many_messages",
@@ -168,6 +173,7 @@ CONNECTION_ROWS = (
         TRY_AGAIN_LATER,
         "slow reader",
         permanent=False,
+        return_s=2,
     ),
     Refusal(
         "invalid_frame",
@@ -314,7 +320,7 @@ DENIAL_ROWS = (
     ),
     Refusal(
         "too_many_sessions",
-        "This connection changes its session too often.",
+        "This client, or all from its address, change their sessions too often.",
         "Keep to one session, or change it less often.",
         0,
         permanent=False,

@@ -9,11 +9,13 @@ import asyncio
 import base64
 import binascii
 import logging
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from hivemind_bus_client.link import Refused
 from hivemind_bus_client.refusals import REFUSALS
+from hivemind_bus_client.return_hints import wait_in, with_hint
 
 from .clients import Client
 from .database import ClientDatabase
@@ -27,9 +29,20 @@ log = logging.getLogger(__name__)
 LOOK_AT_MOST_EVERY_S = 0.1
 
 
-def refused(code: str) -> Refused:
-    """Return a refusal with the reason its row has."""
-    return Refused(code, REFUSALS[code].wire_reason)
+def refused(code: str, wait_s: float = 0.0) -> Refused:
+    """Return a refusal with the reason its row has, and when to come back (`timed`)."""
+    return timed(Refused(code, REFUSALS[code].wire_reason), wait_s)
+
+
+def timed(refusal: Refused, wait_s: float = 0.0) -> Refused:
+    """Return a refusal that says when to come back: in so many seconds, else in about those of its row, if it has any.
+
+    Not all who are refused at one moment are to come back at one moment.
+    """
+    wait_s = wait_s or REFUSALS[refusal.code].return_s * random.uniform(0.5, 1.5)
+    if not wait_s or wait_in(refusal.reason):
+        return refusal
+    return Refused(refusal.code, with_hint(refusal.reason, wait_s))
 
 
 @dataclass(frozen=True)
@@ -116,16 +129,16 @@ class Admission:
         parsed = parse_token(token)
         client = self._db.by_key(parsed[1]) if parsed else None
         if client is None:
-            if self.limits.stranger_waits(address, self._clock()):
-                return refused("too_many_failures")
+            wait_s = self.limits.stranger_waits(address, self._clock())
+            if wait_s:
+                return refused("too_many_failures", wait_s)
             if parsed is not None:
                 await self._look_again()
                 client = self._db.by_key(parsed[1])
         if parsed is None or client is None:
             return self._unknown(address, "invalid_key" if parsed else "invalid_authorization")
-        if self.limits.waits(client.client_id, address, self._clock()):
-            return refused("too_many_failures")
-        return Visitor(client, parsed[0])
+        wait_s = self.limits.waits(client.client_id, address, self._clock())
+        return refused("too_many_failures", wait_s) if wait_s else Visitor(client, parsed[0])
 
     def _unknown(self, address: str, code: str) -> Refused:
         if self._db_failed and code == "invalid_key":

@@ -17,7 +17,7 @@ from hivemind_bus_client.topics import TWIN_OF
 
 from .bus_frames import TWIN_MARKS
 from .sessions import AGENT_ADDRESS
-from .shares import Shares
+from .shares import Share, Shares
 
 QUERY_ADDRESS = "hive.query"
 """Where a question says it comes from, and so where the answers of the agent are addressed."""
@@ -28,6 +28,8 @@ _HEARD = SPEAK_TYPES | {HANDLED}
 DEFAULT_LANG = "en-US"
 LONGEST_S = 300.0
 """An answer that takes longer is cut off: nobody remembers then who asked (docs/protocol.md 16)."""
+MOST, MOST_EACH, MOST_AT = 64, 16, 48
+"""Questions that are open: altogether, of one client, and from one address."""
 MAX_FINISHED = 1024
 """Tokens of answered questions that are remembered, so that what comes late reaches nobody."""
 MAX_TWINS = 16
@@ -77,36 +79,47 @@ class _Waiting:
 class Asking:
     """The questions that are open at the agent."""
 
-    def __init__(self, silence_s: float = 10.0, most: int = 64, most_each: int = 16) -> None:
-        """Give a question up after so long without a word; take so many at once, and of one asker only its part."""
+    def __init__(
+        self, silence_s: float = 10.0, most: int = MOST, most_each: int = MOST_EACH, most_at: int = MOST_AT
+    ) -> None:
+        """Give a question up after so long without a word; take so many at once, in one share, and at one address."""
         self._silence_s = silence_s
-        self._open: Shares[_Waiting] = Shares(most, most_each)
+        self._open: Shares[_Waiting] = Shares(most, most_each, most_at)
         self._finished: OrderedDict[str, None] = OrderedDict()
         self._ousted: list[Finished] = []
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def has_room(self, query_id: str, asker: str) -> bool:
+    def has_room(self, query_id: str, asker: str, share: Share | None = None) -> bool:
         """Tell whether a question would be taken, beside those that are open or in place of itself."""
-        return self._open.has_room(asker) or any(one.question.query_id == query_id for one in self._open.of(asker))
+        is_open = any(one.question.query_id == query_id for one in self._open.of(asker))
+        return is_open or self._open.has_room(asker, share)
 
-    def ask(self, query_id: str, asker: str, kind: HiveMessageType, message: Message, now: float) -> Message | None:
+    def ask(
+        self,
+        query_id: str,
+        asker: str,
+        kind: HiveMessageType,
+        message: Message,
+        now: float,
+        share: Share | None = None,
+    ) -> Message | None:
         """Open a question and return what to put on the agent's bus; None if it is none, or one too many.
 
         `message` is an utterance as the policies let it through, stamped with the asker's session. A question that its
-        asker repeats is given up for the new one. Where there are too many, one of whoever asked most is given up for
-        one of an asker with fewer; `tick` tells.
+        asker repeats is given up for the new one. It takes a place of `share`, else of the asker's own. Where there are
+        too many, one of whoever asked most is given up for one of a share with fewer; `tick` tells.
         """
         utterance = _first_utterance(message.data)
         for before in self._open.of(asker):
             if before.question.query_id == query_id:
                 self._end(before)
-        if not utterance or not self._open.has_room(asker):
+        if not utterance or not self._open.has_room(asker, share):
             return None
         question = Question(query_id, asker, kind, _language(message), str(uuid4()))
         waiting = _Waiting(question, message.context.get("peer"), now, now)
-        ousted = self._open.put(question.token, asker, waiting)
+        ousted = self._open.put(question.token, asker, waiting, share)
         if ousted is not None:
             self._ousted.append(self._end(ousted))
         context = {key: value for key, value in message.context.items() if key not in TWIN_MARKS}

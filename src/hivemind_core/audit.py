@@ -1,4 +1,5 @@
-"""What a change of a client's rights is, as a line of the audit log: before and after, never a secret.
+"""What a change of a client's rights is, as a line of the audit log: before and after, never a secret. What concerns
+all clients, or the identity of a cluster, is an event: a line with details in their place.
 
 Secrets are told as ``set``, ``changed`` or null; keys of devices, which are public, as their fingerprints; of what else
 is in the metadata, the names of the keys that changed.
@@ -7,7 +8,7 @@ is in the metadata, the names of the keys that changed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ from .clients import Client
 
 FINGERPRINT_DIGITS = 16
 SET, CHANGED = "set", "changed"
+COMMAND, HUB, ELSEWHERE = "command", "hub", "elsewhere"
+MIGRATION = "migrate-db"
 SECRETS = ("access_key", "password", "crypto_key")
 _HUB_KEYS = ("noise_psk", "noise_psk_for", "previous_noise_psk", "previous_noise_psk_for", "previous_password_used")
 """Keys of the metadata that the hub derives or counts: no rights."""
@@ -36,7 +39,7 @@ class Author(NamedTuple):
     """Who changes something."""
 
     source: str
-    """``command`` or ``hub``."""
+    """``command``; ``hub``; ``elsewhere``, where a hub has only noticed it."""
     user: str | None = None
     """The account that ran the command."""
     action: str | None = None
@@ -60,10 +63,7 @@ def entry(author: Author, before: Client | None, after: Client | None, now: floa
     if before is not None and after is not None and not (new or metadata):
         return None
     return {
-        "time": datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="milliseconds"),
-        "source": author.source,
-        "user": author.user,
-        "action": author.action or _named(before, after, new),
+        **_begun(author, author.action or _named(before, after, new), now),
         "client_id": row.client_id,
         "name": row.name,
         "before": None if before is None else old,
@@ -72,9 +72,57 @@ def entry(author: Author, before: Client | None, after: Client | None, now: floa
     }
 
 
+def event(author: Author, details: Mapping[str, Any], now: float) -> Document:
+    """Return the line for what is no change of one client; the author names the action."""
+    of_no_client: Document = {"client_id": None, "name": None, "before": None, "after": None, "metadata": []}
+    return {**_begun(author, author.action or "", now), **of_no_client, "details": dict(details)}
+
+
+def _begun(author: Author, action: str, now: float) -> Document:
+    time = datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="milliseconds")
+    return {"time": time, "source": author.source, "user": author.user, "action": action}
+
+
+def when(line: Mapping[str, Any]) -> float:
+    """Return the time of a line (Unix time); 0 where it has none."""
+    try:
+        return datetime.fromisoformat(str(line.get("time"))).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def untold(line: Document, lines: Iterable[Mapping[str, Any]]) -> Document | None:
+    """Return what of a change that was noticed stands in none of these lines, which others wrote; None for nothing."""
+    others = [other for other in lines if other.get("source") != ELSEWHERE]
+    of_it = [other for other in others if other.get("client_id") == line["client_id"] and "details" not in other]
+    before, after = line["before"], line["after"]
+    if after is None:
+        return None if any(other.get("after") is None for other in of_it) else line
+    if before is None and any(other.get("action") == MIGRATION for other in others):
+        return None
+    new = {key: value for key, value in after.items() if not _is_told(key, value, of_it)}
+    named = {key for other in of_it for key in other.get("metadata") or ()}
+    metadata = [key for key in line["metadata"] if key not in named]
+    if not (new or metadata):
+        return None
+    if before is None:
+        return line
+    old = {key: before.get(key) for key in new}
+    return {**line, "action": _change(new), "before": old, "after": new, "metadata": metadata}
+
+
+def _is_told(key: str, value: Any, lines: Iterable[Mapping[str, Any]]) -> bool:
+    told = [after for line in lines if isinstance(after := line.get("after"), dict)]
+    return any(key in after and after[key] == value for after in told)
+
+
 def _named(before: Client | None, after: Client | None, new: Document) -> str:
     if before is None or after is None:
         return "add-client" if before is None else "delete-client"
+    return _change(new)
+
+
+def _change(new: Document) -> str:
     return next((name for key, name in _OF_HUB.items() if key in new), "change")
 
 
@@ -123,6 +171,9 @@ def _other(row: Client | None) -> dict[str, str]:
 
 def summary(line: Mapping[str, Any]) -> str:
     """Return in words what a line says that changed."""
+    details = line.get("details")
+    if isinstance(details, dict):
+        return ", ".join(f"{key}: {_text(value)}" for key, value in details.items())
     before, after = line.get("before"), line.get("after")
     if not isinstance(before, dict) or not isinstance(after, dict):
         return "added" if isinstance(after, dict) else "deleted"

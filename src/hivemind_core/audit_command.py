@@ -9,16 +9,18 @@ import click
 
 from hivemind_bus_client.log_lines import printable
 
-from .audit import summary
+from .audit import COMMAND, ELSEWHERE, summary
 from .audit_log import AuditLog, audit_path
 from .console import print_json, table
+
+BY = {ELSEWHERE: "elsewhere"}
 
 
 @click.command("audit")
 @click.option("--client", metavar="ID", help="Only changes of the client with this id or name.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show_audit(client: str | None, as_json: bool) -> None:
-    """Show every change of rights made on this machine, the oldest first."""
+    """Show every change of rights made on this machine, or noticed by its hub, the oldest first."""
     lines = [line for line in AuditLog(audit_path()).entries() if client is None or _is_of(line, client)]
     if as_json:
         print_json(lines)
@@ -29,13 +31,16 @@ def show_audit(client: str | None, as_json: bool) -> None:
 
 def _is_of(line: Mapping[str, Any], client: str) -> bool:
     before = line.get("before")
+    if line.get("client_id") is None:
+        return False
     names = (str(line.get("client_id")), line.get("name"), before.get("name") if isinstance(before, dict) else None)
     return client in names
 
 
 def _cells(line: Mapping[str, Any]) -> tuple[str, ...]:
-    by = str(line.get("user") if line.get("source") == "command" else "the hub")
-    told = (str(line.get(key, "")) for key in ("action", "client_id", "name"))
+    source = str(line.get("source"))
+    by = str(line.get("user")) if source == COMMAND else BY.get(source, "the hub")
+    told = ("" if line.get(key) is None else str(line[key]) for key in ("action", "client_id", "name"))
     return (str(line.get("time", "")), by, *told, summary(line))
 
 

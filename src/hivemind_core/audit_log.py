@@ -12,7 +12,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,11 @@ def this_account() -> str:
     return f"{name} (sudo: {by})" if by else name
 
 
+def note(action: str, details: Mapping[str, Any]) -> None:
+    """Write down what a command of this account has done that is no change of one client. It raises nothing."""
+    AuditLog(audit_path()).write(audit.event(Author(audit.COMMAND, this_account(), action), details, time.time()))
+
+
 class AuditLog:
     """See the module."""
 
@@ -67,24 +72,43 @@ class AuditLog:
         """Return what is to be told of each change: the row before and after. It blocks, and raises nothing."""
 
         def record(before: Client | None, after: Client | None) -> None:
-            try:
-                line = audit.entry(author, before, after, wall())
-                if line is not None:
-                    self._append(json.dumps(line).encode() + b"\n")
-            except (OSError, ValueError) as error:
-                log.warning("The change was made, but it is not in the audit log %s: %s", self.path, error)
+            line = audit.entry(author, before, after, wall())
+            if line is not None:
+                self.write(line)
 
         return record
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Write a line. It blocks, and raises nothing."""
+        try:
+            self._append(json.dumps(line).encode() + b"\n")
+        except (OSError, ValueError) as error:
+            log.warning("The change was made, but it is not in the audit log %s: %s", self.path, error)
+
+    def since(self, begin: float) -> list[dict[str, Any]]:
+        """Return what was written since a time (Unix time), the newest first. It raises nothing."""
+        found: list[dict[str, Any]] = []
+        for path in (self.path, *self._full()):
+            lines = reversed(list(self._lines(path)))
+            for line in lines:
+                if audit.when(line) < begin:
+                    return found
+                found.append(line)
+        return found
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """Return what was written, the oldest first; lines that are none are passed over. Raises OSError."""
         for path in (*reversed(self._full()), self.path):
-            with contextlib.suppress(FileNotFoundError):
-                for line in path.read_bytes().splitlines():
-                    with contextlib.suppress(ValueError):
-                        value = json.loads(line)
-                        if isinstance(value, dict):
-                            yield value
+            yield from self._lines(path)
+
+    @staticmethod
+    def _lines(path: Path) -> Iterator[dict[str, Any]]:
+        with contextlib.suppress(FileNotFoundError):
+            for line in path.read_bytes().splitlines():
+                with contextlib.suppress(ValueError):
+                    value = json.loads(line)
+                    if isinstance(value, dict):
+                        yield value
 
     def _full(self) -> list[Path]:
         return [self.path.with_name(f"{self.path.name}.{number}") for number in range(1, self._kept + 1)]

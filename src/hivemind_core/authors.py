@@ -16,10 +16,10 @@ from hivemind_bus_client.topology import session_ids
 from .actions import text
 from .peers import Peer, Registry
 from .routing import MAX_KEY
-from .shares import Shares
+from .shares import Share, Shares
 
 MAX_KNOWN, MAX_KNOWN_EACH = 4096, 512
-"""Names whose keys are remembered, and those that one connection brought."""
+"""Names whose keys are remembered, and those that one client brought."""
 MAX_CANDIDATES = 16
 
 
@@ -31,11 +31,11 @@ class Authors:
         self._peers = peers
         self._claims: Shares[str] = Shares(MAX_KNOWN, MAX_KNOWN_EACH)
 
-    def note(self, bearer: str, node: str, key: str) -> None:
-        """Note the key that a node says it has; `bearer` is the connection that this came by."""
+    def note(self, bearer: str, node: str, key: str, share: Share | None = None) -> None:
+        """Note the key that a node says it has; `bearer` is the connection that this came by, in whose share or its."""
         if key and len(key) <= MAX_KEY and len(node) <= MAX_KEY:
             for name in _names(bearer, node):
-                self._claims.put(name, bearer, key)
+                self._claims.put(name, bearer, key, share)
 
     def may_claim(self, peer: Peer, ping: Mapping[str, Any]) -> bool:
         """Tell whether a satellite may say this of itself: its key is the one that is pinned for it."""

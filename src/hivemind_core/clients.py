@@ -51,6 +51,7 @@ class Client:
 CLIENT_FIELDS = tuple(item.name for item in fields(Client))
 _FLAGS = ("is_admin", "can_broadcast", "can_escalate", "can_propagate")
 _DISCARDED = frozenset({"message_blacklist"})
+_NOT_METADATA = _DISCARDED.union(CLIENT_FIELDS)
 
 
 def client_from_record(record: Mapping[str, Any]) -> Client:
@@ -61,7 +62,7 @@ def client_from_record(record: Mapping[str, Any]) -> Client:
     """
     metadata = dict(record["metadata"]) if isinstance(record.get("metadata"), dict) else {}
     for key, value in record.items():
-        if key not in CLIENT_FIELDS and key not in _DISCARDED and value is not None:
+        if key not in _NOT_METADATA and value is not None:
             metadata.setdefault(key, value)
     last_seen, password = record.get("last_seen"), record.get("password")
     return Client(

@@ -30,6 +30,8 @@ class Reception:
     """A satellite (its peer id) is at another hub by now, whatever its connection here looks like."""
     undelivered: Callable[[str, Mapping[str, Any]], None]
     """The type of something that may not have arrived, and its context."""
+    client: Callable[[str], str]
+    """A name for the client that a satellite here (its peer id) belongs to; empty where it is not here."""
 
 
 class Company(Protocol):
@@ -67,7 +69,10 @@ class Company(Protocol):
         after it was sent, or sent it."""
 
     def behind(self) -> str:
-        """Return a name for the satellite of another hub whose message is being taken; empty where there is none."""
+        """Return a name for the client of another hub whose message is being taken; empty where there is none.
+
+        All hubs have the same clients, so it is the name that this one has for it (`Registry.share_of`).
+        """
 
     def relay(self, message: HiveMessage, sender: str = "", *, unheard: bool = False) -> list[str] | None:
         """Pass a message to the satellites of all other hubs; return the ways to them, None if one was not reached.

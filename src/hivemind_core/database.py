@@ -40,6 +40,8 @@ class ClientDatabase:
         self.changed: Callable[[Client | None, Client | None], None] = lambda before, after: None
         """Told of each change made through this object: the row before, None for a new one, and after, None for a
         deleted one. It must not raise."""
+        self.noticed: Callable[[Client | None, Client | None], None] = lambda before, after: None
+        """Told in the same way of what others have changed, when that is read here. It must not raise."""
         self.write_problem = ""
         """Why the last write failed; empty where it did not, or none was tried."""
         self._version = store.version()
@@ -75,8 +77,11 @@ class ClientDatabase:
             return set()
         before, after = self._rows.by_id, _Rows.of(self.store.load())
         changed = {key for key in before.keys() | after.by_id.keys() if before.get(key) != after.by_id.get(key)}
+        self._rows, self._version = after, version
+        for key in sorted(changed):
+            self.noticed(before.get(key), after.by_id.get(key))
         changed |= self._overtaken
-        self._rows, self._version, self._overtaken = after, version, set()
+        self._overtaken = set()
         return changed
 
     def add(self, client: Client) -> Client:
@@ -96,10 +101,11 @@ class ClientDatabase:
         """Change columns that depend on what is in the row, and nothing else; None where there is no such client."""
 
         before: list[Client] = []
+        known = self.by_id(client_id)
 
         def watched(row: Client) -> Mapping[str, Any]:
             before[:] = [row]
-            if row != self.by_id(client_id):
+            if row != known:
                 self._overtaken.add(client_id)
             return change(row)
 
@@ -107,6 +113,8 @@ class ClientDatabase:
             row = self.store.edit(client_id, watched)
         if row is not None:
             self._keep(row)
+            if before[0] != known:
+                self.noticed(known, before[0])
             self.changed(before[0], row)
         return row
 

@@ -11,7 +11,7 @@ from . import grace, greeting, rates
 from .admission import Admission, Visitor, refused
 from .clients import Client
 from .keys import ClientKeys
-from .limits import neighbourhood
+from .limits import Rations, neighbourhood
 from .meter import Meter
 from .peers import Peer, Registry
 from .proxies import is_loopback
@@ -23,6 +23,10 @@ MAX_HANDSHAKES_OF_ONE, MAX_HANDSHAKES_OF_KEY = 16, 256
 """The same for one access key from one address, and from all of them: who only knows it cannot take every place."""
 MAX_CONNECTIONS_OF_KEY = 64
 """Sessions at once with one access key."""
+NEW_SESSIONS_PER_S, NEW_SESSIONS_AT_ONCE = 1.0, 5
+"""How often one client may change a session, by all its connections; the first of each is none."""
+ADDRESS_NEW_SESSIONS_PER_S, ADDRESS_NEW_SESSIONS_AT_ONCE = 5.0, 25
+"""The same for all clients of one address, this machine's own excepted."""
 NO_FAULT = frozenset({"busy", "database_unavailable", "internal_error", "client_removed"})
 """Refusals that say nothing against the client."""
 
@@ -36,6 +40,8 @@ class Door:
         self._admission = admission
         self._limits = admission.limits
         self._rates = Rates()
+        self._changes: Rations[int] = Rations(NEW_SESSIONS_PER_S, NEW_SESSIONS_AT_ONCE)
+        self._changes_at: Rations[str] = Rations(ADDRESS_NEW_SESSIONS_PER_S, ADDRESS_NEW_SESSIONS_AT_ONCE)
         self._peers = peers
         self._keys = keys
         self._clock = meter.clock
@@ -90,11 +96,20 @@ class Door:
         self.handshaking.discard(peer)
         self._meter.accepted(peer, opened)
         self._limits.succeeded(peer.client.client_id, peer.address)
+        same = (other for other in self._peers.of_client(peer.client.client_id) if other not in self.handshaking)
+        peer.loop_share = next((other.loop_share for other in same if other is not peer), peer.loop_share)
         address = "" if is_loopback(peer.conn.remote) else peer.address
         peer.usage = self._rates.usage(peer.client.client_id, address, self._keys.config.limits, self._clock())
         peer.password = grace.password_of(peer.client, previous=opened.previous)
         anew = opened.pattern == NOISE_PATTERN_XX and "noise_pubkey" in peer.client.metadata
         self._keys.choices.came_in(peer.client, peer.address, peer.password or "", anew=anew)
+
+    def may_change_session(self, peer: Peer) -> bool:
+        """Count a session that is announced in place of another; False when there were too many."""
+        now = self._clock()
+        if not self._changes.take(peer.client.client_id, now):
+            return False
+        return is_loopback(peer.conn.remote) or self._changes_at.take(peer.address, now)
 
     def reconsider(self, peer: Peer, row: Client | None) -> str:
         """Return why a connection must end now that its client's row is this one; empty where it may stay."""

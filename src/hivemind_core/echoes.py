@@ -14,10 +14,10 @@ from hivemind_bus_client import codec
 from hivemind_bus_client.message import HiveMessage, HiveMessageType
 
 from .actions import AGENT, PARENT
-from .shares import Shares
+from .shares import Share, Shares
 
 MAX_KNOWN, MAX_KNOWN_EACH = 4096, 1024
-"""Messages that are remembered, and those that one connection brought first."""
+"""Messages that are remembered, and those that one client brought first."""
 MAX_WAYS = 64
 MAX_TAKEN = 64
 """How often the same message is remembered."""
@@ -45,13 +45,13 @@ class Echoes:
         self._seen: Shares[deque[_Taken]] = Shares(most, most_each)
         self._gone: OrderedDict[str, None] = OrderedDict()
 
-    def is_echo(self, message: HiveMessage, way: str, now: float) -> bool:
-        """Tell whether a message was taken before, from another connection, and note it."""
+    def is_echo(self, message: HiveMessage, way: str, now: float, share: Share | None = None) -> bool:
+        """Tell whether a message was taken before, from another connection, and note it in a share, else the way's."""
         self._gone.pop(way, None)
         route = message.route
         is_own = not route and way not in _NAMELESS
         author = route[0]["source"] if route else way if is_own else ""
-        taken = self._taken(_content(message, author), way, now)
+        taken = self._taken(_content(message, author), way, now, share)
         before = None if is_own else next((one for one in taken if way not in one.ways and self._is_live(one)), None)
         if before is None:
             taken.append(_Taken(now, {way}))
@@ -60,12 +60,12 @@ class Echoes:
             before.ways.add(way)
         return True
 
-    def _taken(self, key: str, way: str, now: float) -> deque[_Taken]:
+    def _taken(self, key: str, way: str, now: float, share: Share | None) -> deque[_Taken]:
         """Return the copies of a message whose echoes may still come."""
         taken = self._seen.get(key)
         if taken is None:
             taken = deque(maxlen=MAX_TAKEN)
-            self._seen.put(key, way, taken)
+            self._seen.put(key, way, taken, share)
         while taken and now - taken[0].at >= ECHO_S:
             taken.popleft()
         return taken

@@ -10,17 +10,17 @@ import hashlib
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from .fairness import Ration
-from .shares import Shares
+from .limits import Rations
+from .shares import Share, Shares
 
 MAX_FLOODS, MAX_FLOODS_EACH = 1000, 250
-"""Floods that are remembered, and those that one connection began."""
+"""Floods that are remembered, and those that one client began."""
 MAX_HEARD = 100_000
 """(flood, node) pairs that are remembered; then the flood that holds most of them is forgotten."""
 MAX_NODES = 5000
 """Nodes that are heard in one flood."""
 FLOODS_PER_S, FLOODS_AT_ONCE = 5.0, 20
-"""How often one connection may begin a flood."""
+"""How often one client may begin a flood."""
 _DIGEST_BYTES = 12
 
 
@@ -50,22 +50,26 @@ class Floods:
         self._most_nodes = most_nodes
         self._floods: Shares[_Flood] = Shares(most, max(1, most * MAX_FLOODS_EACH // MAX_FLOODS))
         self._heard = 0
-        self._rations: dict[str, Ration] = {}
+        self._rations: Rations[str] = Rations(FLOODS_PER_S, FLOODS_AT_ONCE)
 
-    def hear(self, flood_id: str, node: str, sender: str, now: float, holder: str = "") -> Heard:
+    def hear(
+        self, flood_id: str, node: str, sender: str, now: float, share: Share | None = None, *, is_rationed: bool = True
+    ) -> Heard:
         """Take the PING of a node that came from a sender, and say what it is. One without a flood id is nothing.
 
-        `holder` is whose share it takes, where that is one behind the sender, which bounds how often it begins one.
+        `share` is whose part of the memory it takes, else the sender's own; it is rationed where nobody else has done
+        that before.
         """
         if not flood_id:
             return Heard.KNOWN
         name, heard = _digest(flood_id).hex(), _digest(node)
         flood = self._floods.get(name)
         if flood is None:
-            if not holder and not self._may_begin(sender, now):
+            share = share or Share(sender)
+            if is_rationed and not self._rations.take(share.name, now):
                 return Heard.KNOWN
             flood = _Flood(name, sender)
-            self._forgotten(self._floods.put(name, holder or sender, flood))
+            self._forgotten(self._floods.put(name, sender, flood, share))
             self._note(flood, heard)
             return Heard.BEGINS
         if heard in flood.heard or len(flood.heard) >= self._most_nodes:
@@ -77,15 +81,6 @@ class Floods:
         """Return who began a flood; empty where nobody knows."""
         flood = self._floods.get(_digest(flood_id).hex())
         return flood.origin if flood is not None else ""
-
-    def gone(self, peer_id: str) -> None:
-        """Forget what only concerns a connection that ended."""
-        self._rations.pop(peer_id, None)
-
-    def _may_begin(self, sender: str, now: float) -> bool:
-        if sender not in self._rations:
-            self._rations[sender] = Ration(FLOODS_PER_S, FLOODS_AT_ONCE, now)
-        return self._rations[sender].take(now)
 
     def _note(self, flood: _Flood, heard: bytes) -> None:
         flood.heard.add(heard)

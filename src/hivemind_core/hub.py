@@ -21,7 +21,7 @@ from hivemind_bus_client.refusals import GOING_AWAY, MAX_REASON_BYTES, REFUSALS
 
 from . import bus_events, greeting, routing, sessions
 from .actions import Action, Deny, Origin, Register, ToAgent, ToBinary, denied, malformed
-from .admission import Admission, Visitor, refused
+from .admission import Admission, Visitor, refused, timed
 from .agent_gate import AgentGate
 from .agent_side import AgentSide
 from .agents import Agent
@@ -159,6 +159,7 @@ class Hub:
             above=self._from_parent,
             displaced=lambda peer_id: self.peers.displace(peer_id, self.clocks.monotonic()),
             undelivered=self._agent_side.undelivered,
+            client=lambda peer_id: self.peers.share_of(peer_id).name if self.peers.get(peer_id) is not None else "",
         )
 
     def _to_one(self, peer_id: str, message: HiveMessage) -> None:
@@ -353,6 +354,7 @@ class Hub:
 
     def _end(self, peer: Peer, refusal: Refused) -> None:
         """Close a connection for a reason."""
+        refusal = timed(refusal)
         self.door.refused(peer, refusal)
         self.refusals.satellite(peer, refusal)
         reason = refusal.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
@@ -397,7 +399,7 @@ class Hub:
         if problem is not None:
             self._deny(peer, malformed("hello", problem))
             return
-        if not is_same and not peer.may_change_session(self.clocks.monotonic()):
+        if peer.registered and not is_same and not self.door.may_change_session(peer):
             self._deny(peer, denied("too_many_sessions", "hello"))
             return
         if peer.registered and not is_same and self.peers.get(peer.peer_id) in (peer, None):

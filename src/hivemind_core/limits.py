@@ -92,6 +92,21 @@ class Remembered(Generic[K, V]):
             del self._items[key]
 
 
+class Rations(Generic[K]):
+    """A ration for each; one that is forgotten for want of room is whole again."""
+
+    def __init__(self, per_second: float, burst: int, remembered: int = REMEMBERED) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._known: Remembered[K, Ration] = Remembered(remembered)
+
+    def take(self, whose: K, now: float) -> bool:
+        """Take one of somebody's; False when there is none left."""
+        ration = self._known.get(whose) or Ration(self._per_second, self._burst, now)
+        self._known.put(whose, ration)
+        return ration.take(now)
+
+
 class Failures(NamedTuple):
     """What is known of one that failed."""
 
@@ -103,12 +118,12 @@ class Failures(NamedTuple):
         """Return what is known after a further failure."""
         return Failures(1 if now - self.at >= FORGIVEN_AFTER_S else self.number + 1, now)
 
-    def waits(self, now: float, longest_s: float) -> bool:
-        """Tell whether the wait since the last failure is not over."""
+    def waits(self, now: float, longest_s: float) -> float:
+        """Return how many seconds are left of the wait since the last failure; 0 where it is over."""
         if self.number < FREE_FAILURES:
-            return False
+            return 0.0
         doublings = min(self.number - FREE_FAILURES, 10)
-        return now - self.at < min(longest_s, FIRST_WAIT_S * 2.0**doublings)
+        return max(0.0, self.at + min(longest_s, FIRST_WAIT_S * 2.0**doublings) - now)
 
 
 _NONE = Failures(0, float("-inf"))
@@ -137,22 +152,21 @@ class Limits:
         self._keys: Remembered[int, _KeyRation] = Remembered(remembered)
         self._homes: Remembered[int, str] = Remembered(REMEMBERED_HOMES)
 
-    def stranger_waits(self, address: str, now: float) -> bool:
-        """Tell whether an unknown key from this address is to be refused unseen."""
+    def stranger_waits(self, address: str, now: float) -> float:
+        """Return for how many seconds more an unknown key from this address is refused unseen."""
         return (self._strangers.get(address) or _NONE).waits(now, LONGEST_WAIT_S)
 
     def stranger_failed(self, address: str, now: float) -> None:
         """Count an unknown key or an unreadable token."""
         self._strangers.put(address, (self._strangers.get(address) or _NONE).and_one(now))
 
-    def waits(self, client_id: int, address: str, now: float) -> bool:
-        """Tell whether this access key is to be refused at this address without a handshake."""
+    def waits(self, client_id: int, address: str, now: float) -> float:
+        """Return for how many seconds more this access key is refused at this address without a handshake."""
         at_home = self.is_home(client_id, address)
         longest_s = LONGEST_WAIT_AT_HOME_S if at_home else LONGEST_WAIT_S
-        if (self._pairs.get((client_id, address)) or _NONE).waits(now, longest_s):
-            return True
-        ration = self._keys.get(client_id)
-        return ration is not None and not at_home and now < ration.closed_until
+        wait_s = (self._pairs.get((client_id, address)) or _NONE).waits(now, longest_s)
+        ration = None if at_home else self._keys.get(client_id)
+        return wait_s if ration is None else max(wait_s, ration.closed_until - now)
 
     def is_home(self, client_id: int, address: str) -> bool:
         """Tell whether this access key worked last at this address."""

@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING_EACH = 32
 """Requests of one client that wait for their turn; those beyond are answered ``mailbox_error``."""
-MAX_WAITING = 256
+MAX_WAITING, MAX_WAITING_FIRST = 256, 512
+"""Requests of all clients together; beyond the former only of those that none waits of yet."""
 
 
 class DepositStore(Protocol):
@@ -127,7 +128,8 @@ class Mailbox:
         request: Request = mailbox.parse(body) if owner_key else Refused("no_client_identity")
         del body  # what is refused may be large, and has to wait its turn, too
         owner = mailbox.name_of(owner_key)
-        if self._waiting[owner] >= MAX_WAITING_EACH or self._waiting.total() >= MAX_WAITING:
+        most = MAX_WAITING if self._waiting[owner] else MAX_WAITING_FIRST
+        if self._waiting[owner] >= MAX_WAITING_EACH or self._waiting.total() >= most:
             request = Refused("mailbox_error")  # it waits its turn, but holds nothing
         self._waiting[owner] += 1
         try:

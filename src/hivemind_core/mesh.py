@@ -56,8 +56,8 @@ FROM_ABOVE = frozenset({*ROLES[DEFAULT_ROLE].types, "speak"})
 nobody that this hub knows."""
 
 
-MAX_MAIL_WAITING = 1024
-"""Requests of one connection to the mailbox; it refuses far fewer, but in turn."""
+MAX_MAIL_WAITING, MAX_MAIL_WAITING_AT = 1024, 4096
+"""Requests to the mailbox of one client, and from one address; it refuses far fewer, but in turn."""
 
 
 class Mesh:
@@ -73,8 +73,8 @@ class Mesh:
         self._floods = Floods()
         self._echoes = Echoes()
         self._authors = Authors(around.identity.trusted_keys, around.peers)
-        self._mailing: Counter[Peer] = Counter()
-        """Requests to the mailbox that wait for their replies."""
+        self._mailing: Counter[str] = Counter()
+        """Requests to the mailbox that wait for their replies, of each client and from each address."""
         self._sealed = Sealed(around, self._authors, self._act_on, self._relay_all)
         self._carry_out: dict[type, Callable[[str, Any], None]] = {
             Relay: self.post.relay,
@@ -106,9 +106,9 @@ class Mesh:
 
     def is_echo(self, sender: str, message: HiveMessage, actions: Sequence[Action] = ()) -> bool:
         """Tell whether a message has come before by another way; ask once for each. One that is refused is none."""
-        if any(isinstance(action, (Kick, Deny)) for action in actions):
+        if message.msg_type not in ECHOING or any(isinstance(action, (Kick, Deny)) for action in actions):
             return False
-        return message.msg_type in ECHOING and self._echoes.is_echo(message, sender, self._around.monotonic())
+        return self._echoes.is_echo(message, sender, self._around.monotonic(), self._around.share_of(sender))
 
     # fan-out
 
@@ -128,19 +128,24 @@ class Mesh:
         if mailbox is None:
             reply = {"status": "error", "reason": "not_a_rendezvous_node", "mailbox_node": self.here.node_id}
             self.post.to(sender, HiveMessage(HiveMessageType.RENDEZVOUS, reply))
-        elif self._mailing[peer] < MAX_MAIL_WAITING:
-            self._mailing[peer] += 1
-            self._around.spawn(self._reply(peer, mailbox.handle(peer.client.api_key, action.body, self._around.wall())))
-        else:
+            return
+        share = self._around.peers.share_of(sender)
+        if self._mailing[share.name] >= MAX_MAIL_WAITING or self._mailing[share.at] >= MAX_MAIL_WAITING_AT:
             log.warning("a request of %s to the mailbox is dropped: too many are waiting", sender)
+            return
+        whose = [name for name in share if name]
+        self._mailing.update(whose)
+        request = mailbox.handle(peer.client.api_key, action.body, self._around.wall())
+        self._around.spawn(self._reply(peer, whose, request))
 
-    async def _reply(self, peer: Peer, request: Awaitable[dict[str, Any]]) -> None:
+    async def _reply(self, peer: Peer, whose: list[str], request: Awaitable[dict[str, Any]]) -> None:
         try:
             self._around.send(peer, HiveMessage(HiveMessageType.RENDEZVOUS, await request))
         finally:
-            self._mailing[peer] -= 1
-            if not self._mailing[peer]:
-                del self._mailing[peer]
+            self._mailing.subtract(whose)
+            for name in whose:
+                if not self._mailing[name]:
+                    del self._mailing[name]
 
     # the hub above
 
@@ -200,10 +205,11 @@ class Mesh:
             return
         if peer is not None and action.direct and not self._authors.may_claim(peer, ping):
             return
-        heard = self._floods.hear(flood_id, node, sender, self._around.monotonic(), self._around.company.behind())
+        share, is_rationed = self._around.share_of(sender), not self._around.company.behind()
+        heard = self._floods.hear(flood_id, node, sender, self._around.monotonic(), share, is_rationed=is_rationed)
         if heard == Heard.KNOWN:
             return
-        self._authors.note(sender, node, text(ping.get("public_key")))
+        self._authors.note(sender, node, text(ping.get("public_key")), share)
         self._around.agent.emit(bus_events.pinged(ping))
         if heard == Heard.BEGINS:
             self._floods.hear(flood_id, self.here.node_id, sender, self._around.monotonic())
@@ -261,10 +267,8 @@ class Mesh:
     def gone(self, peer_id: str) -> None:
         """Forget what only concerns a connection that ended, or has another peer id now."""
         self.questions.gone(peer_id)
-        self._floods.gone(peer_id)
         self._echoes.gone(peer_id)
         self._authors.gone(peer_id)
-        self._sealed.gone(peer_id)
 
 
 def _question(message: HiveMessage) -> Ask:

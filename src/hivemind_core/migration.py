@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from .audit import MIGRATION
+from .audit_log import note
 from .clients import Client
 from .config import SQLITE_MODULE, Config, ConfigError
 from .console import Failure, configuration
@@ -45,6 +47,7 @@ def migrate_db(source: str, target: str) -> None:
         raise Failure(f"There is no client database {origin} to copy from.")
     rows = origin.read()
     _copy(rows, goal)
+    note(MIGRATION, {"from": source, "to": target, "place": str(goal), "clients": len(rows)})
     click.echo(f"Migrated {len(rows)} client(s) from {source} to {target}.")
     _tell_how_to_use_it(config, target)
 

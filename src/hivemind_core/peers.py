@@ -12,13 +12,14 @@ from uuid import uuid4
 from hivemind_bus_client.link import Link
 
 from .clients import Client
-from .fairness import Ration
+from .fairness import LoopShare
 from .limits import neighbourhood
+from .proxies import is_loopback
 from .rates import UNCOUNTED, Usage
 from .sessions import namespace
+from .shares import Share
 
 REMEMBERED_REJECTIONS = 100
-NEW_SESSIONS_PER_S, NEW_SESSIONS_AT_ONCE = 1.0, 5
 LATE_S = 10.0
 """What a satellite has said before it connected elsewhere may be read so much later; what comes after that is new."""
 
@@ -68,8 +69,8 @@ class Peer:
     """The one it came in with; before its session the one that XXpsk2 goes by."""
     usage: Usage = field(default=UNCOUNTED, repr=False)
     """What it has sent since its session."""
-    new_sessions: Ration | None = field(default=None, repr=False)
-    """How often it may still change its session."""
+    loop_share: LoopShare = field(default_factory=LoopShare, repr=False)
+    """What reading it costs; from its session on, what reading all connections of its client does."""
     active_at: float = 0.0
     """When it was last heard (the hub's clock, seconds)."""
     address: str = ""
@@ -80,12 +81,6 @@ class Peer:
     """That it has no session yet is the hub's own doing, and no failure of the client."""
     timed_from: float = 0.0
     """Since when its handshake, or then the answer to what it asked, takes (the hub's clock); 0: nothing is timed."""
-
-    def may_change_session(self, now: float) -> bool:
-        """Count a new session announced on this connection; False when there were too many (seconds)."""
-        if self.new_sessions is None:
-            self.new_sessions = Ration(NEW_SESSIONS_PER_S, NEW_SESSIONS_AT_ONCE, now)
-        return self.new_sessions.take(now)
 
     @property
     def session_prefix(self) -> str | None:
@@ -126,6 +121,13 @@ class Registry:
     def get(self, peer_id: str) -> Peer | None:
         """Return the registered peer with this id."""
         return self._by_id.get(peer_id)
+
+    def share_of(self, sender: str) -> Share:
+        """Return whose share a sender takes: its client's, however many connections that has, and its address's."""
+        peer = self._by_id.get(sender)
+        if peer is None:
+            return Share(sender)
+        return Share(f"client {peer.client.client_id}", "" if is_loopback(peer.conn.remote) else peer.address)
 
     def peer_id_for(self, client: Client, useragent: str, session_id: str) -> str:
         """Return a peer id that no other live connection has."""

@@ -14,7 +14,7 @@ from typing import Any
 from hivemind_bus_client.answers import QUERY_STREAM_END, QUERY_TIMEOUT
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 
-from .shares import Shares
+from .shares import Share, Shares
 
 MAX_CHOICES = 256
 MAX_RESPONSES = 256
@@ -41,9 +41,9 @@ class _Open:
 
 
 class WaysBack:
-    """Remembers for each open question who asked it, for so long, so many in all and of each asker.
+    """Remembers for each open question who asked it, for so long, so many in all and in each share.
 
-    Where there are too many, the oldest is forgotten of whoever asked most, or of the asker itself.
+    Where there are too many, the oldest is forgotten of whoever asked most, or of the asker's own share.
     """
 
     def __init__(self, ttl_s: float = 300.0, most: int = 4096, most_each: int = 256) -> None:
@@ -53,15 +53,16 @@ class WaysBack:
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, query_id: str, asker: str, kind: HiveMessageType, now: float, holder: str = "") -> Opening:
+    def open(self, query_id: str, asker: str, kind: HiveMessageType, now: float, share: Share | None = None) -> Opening:
         """Note a question; the first asker of an id keeps it until it is answered or forgotten.
 
-        `holder` is whose share it takes, where that is not the asker but one of several who ask through it.
+        It takes a place of `share`, else of the asker's own: a client may ask through several connections, and several
+        clients through one.
         """
         known = self._known(query_id, now)
         if known is not None and known.asker != asker:
             return Opening.LOOP
-        self._open.put(query_id, holder or asker, _Open(query_id, asker, kind, now + self._ttl_s))
+        self._open.put(query_id, asker, _Open(query_id, asker, kind, now + self._ttl_s), share)
         return Opening.NEW if known is None else Opening.AGAIN
 
     def _known(self, query_id: str, now: float) -> _Open | None:

@@ -73,7 +73,7 @@ class Questions:
             return None
         if not self._around.agent.available:
             return denied("backend_unavailable", action.kind.value)
-        has_room = self._asking.has_room(action.query_id, sender)
+        has_room = self._asking.has_room(action.query_id, sender, self._around.share_of(sender))
         return None if has_room else denied("too_many_questions", action.kind.value)
 
     def _open(self, sender: str, action: Ask, question: Message | Deny | None) -> None:
@@ -83,8 +83,8 @@ class Questions:
             self._post.deny(sender, replace(question, data={**question.data, **named}))
             return
         query_id = action.query_id or str(uuid4())
-        holder = around.company.behind()
-        if action.looped or self._ways.open(query_id, sender, action.kind, now, holder) == Opening.LOOP:
+        share = around.share_of(sender)
+        if action.looped or self._ways.open(query_id, sender, action.kind, now, share) == Opening.LOOP:
             self._came_round(sender, action)
             return
         originator = text(action.relayed.metadata.get("originator_peer"))[:MAX_ORIGINATOR] or sender
@@ -97,7 +97,7 @@ class Questions:
             self._post.relay(sender, Relay(action.relayed, down=True, up=may_go_up(sender)))
         asked = None
         if question is not None:
-            asked = self._asking.ask(query_id, sender, action.kind, question, now)
+            asked = self._asking.ask(query_id, sender, action.kind, question, now, share)
         if asked is not None and not around.agent.emit(asked):
             self._asking.cancel(asked)
             asked = None
@@ -204,8 +204,8 @@ class Questions:
 
     def lift(self, sender: str, action: Ask) -> None:
         """Pass a question of another hub of the cluster on to the hub above."""
-        query_id, now = action.query_id, self._around.monotonic()
-        if self._ways.open(query_id, sender, action.kind, now) == Opening.LOOP:
+        query_id, now, share = action.query_id, self._around.monotonic(), self._around.share_of(sender)
+        if self._ways.open(query_id, sender, action.kind, now, share) == Opening.LOOP:
             self._came_round(sender, action)
             return
         self._asked[query_id] = _envelope(action)

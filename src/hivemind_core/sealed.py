@@ -1,7 +1,7 @@
-"""INTERCOMs that may be for this hub: they wait in a line for each connection, and are opened off the loop.
+"""INTERCOMs that may be for this hub: they wait in a line for each client, and are opened off the loop.
 
 The RSA work takes about a millisecond, or fifteen where somebody is out to make it long; a few are opened at once, in
-turn, so that a connection that brings many holds up itself and nobody else.
+turn, so that a client that brings many, by however many connections, holds up itself and nobody else.
 """
 
 from __future__ import annotations
@@ -43,44 +43,52 @@ class Sealed:
         self._authors = authors
         self._act = act
         self._forward = forward
-        self._lines: Lines[str, Unseal] = Lines(LIMITS)
+        self._lines: Lines[str, tuple[str, Unseal]] = Lines(LIMITS)
+        """What waits for each client, with who has brought it."""
         self._turns: OrderedDict[str, None] = OrderedDict()
-        """Connections whose messages wait, in the order of their turns."""
+        """Clients whose messages wait, in the order of their turns."""
         self._running: set[str] = set()
         self._opened: Shares[bool] = Shares(MAX_OPENED, MAX_OPENED_EACH)
 
     def take(self, sender: str, action: Unseal) -> bool:
         """Have a message opened; False where it is too large or too many wait."""
-        size = len(codec.dumps_bytes(action.intercom.body))
-        if size > MAX_RELAYED_BYTES or self._lines.put(sender, action, size) is not Taken.YES:
+        size, whose = len(codec.dumps_bytes(action.intercom.body)), self._whose(sender)
+        if size > MAX_RELAYED_BYTES or self._lines.put(whose, (sender, action), size) is not Taken.YES:
             return False
-        self._turns.setdefault(sender)
+        self._turns.setdefault(whose)
         self._begin()
         return True
 
-    def gone(self, sender: str) -> None:
-        """Drop what waits for a connection that ended."""
-        self._lines.forget(sender)
+    def _whose(self, sender: str) -> str:
+        return self._around.peers.share_of(sender).name
 
     def _begin(self) -> None:
-        for sender in [sender for sender in self._turns if sender not in self._running]:
+        for whose in [whose for whose in self._turns if whose not in self._running]:
             if len(self._running) >= AT_ONCE:
                 return
-            action = self._lines.take(sender)
-            if action is None:
-                del self._turns[sender]
+            waiting = self._next(whose)
+            if waiting is None:
+                self._lines.forget(whose)
+                del self._turns[whose]
                 continue
-            self._turns.move_to_end(sender)
-            self._running.add(sender)
-            self._around.spawn(self._open(sender, action))
+            self._turns.move_to_end(whose)
+            self._running.add(whose)
+            self._around.spawn(self._open(whose, *waiting))
 
-    async def _open(self, sender: str, action: Unseal) -> None:
+    def _next(self, whose: str) -> tuple[str, Unseal] | None:
+        """Return what has waited longest; what a connection has brought that ended is dropped."""
+        while (waiting := self._lines.take(whose)) is not None:
+            if waiting[0] == PARENT or self._around.peers.get(waiting[0]) is not None:
+                return waiting
+        return None
+
+    async def _open(self, whose: str, sender: str, action: Unseal) -> None:
         try:
             self._follow(sender, action, await self._judged(sender, action))
         except Busy:
             log.warning("an INTERCOM of %s is dropped: too many keys are waiting to be made", sender)
         finally:
-            self._running.discard(sender)
+            self._running.discard(whose)
             self._begin()
 
     async def _judged(self, sender: str, action: Unseal) -> Verdict:
@@ -101,6 +109,5 @@ class Sealed:
         """Tell whether a message was not acted upon yet, and note it."""
         if self._opened.get(name):
             return False
-        peer = self._around.peers.get(sender)
-        self._opened.put(name, sender if peer is None else f"client {peer.client.client_id}", True)
+        self._opened.put(name, self._whose(sender), True)
         return True

@@ -8,14 +8,16 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hivemind_bus_client.sd_notify import Notifier
 
 from . import quick_start, readiness, upstream, whereabouts
 from .agents import Agent, create_agent
-from .audit import Author
+from .audit import HUB, Author
 from .audit_log import AuditLog, audit_path
+from .audit_noticed import NoticedChanges
 from .binary import create_binary
 from .chatroom_process import ChatroomProcess
 from .clocks import Clocks, SteadyWall
@@ -59,8 +61,14 @@ EXIT_USAGE = 2
 class Service:
     """A hub with its transports, started and stopped as one; it is ready while it listens."""
 
-    def __init__(self, hub: Hub, transports: Sequence[Transport], cluster: Cluster | None = None) -> None:
-        """`cluster` is the hub's part in its cluster."""
+    def __init__(
+        self,
+        hub: Hub,
+        transports: Sequence[Transport],
+        cluster: Cluster | None = None,
+        noticed: NoticedChanges | None = None,
+    ) -> None:
+        """`cluster` is the hub's part in its cluster, `noticed` what is told of changes by others."""
         self.hub = hub
         self.refused: Callable[[str], None] = lambda why: log.error("%s", why)
         """Told why this hub must not run any more."""
@@ -73,6 +81,7 @@ class Service:
         """Where the hub tells how it is; None: nowhere."""
         self._live = LiveConfig(hub.config)
         self._garbage = Collector()
+        self._noticed = noticed
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -117,6 +126,7 @@ class Service:
             await transport.stop()
         if self._membership is not None:
             await self._membership.stop()
+        await self._write_noticed(at_once=True)
         await self.hub.stop()
         if self.admin is not None:
             await self.admin.stop()
@@ -166,11 +176,18 @@ class Service:
             except Exception:  # top of a task
                 log.exception("the hub's clock tick failed")
 
+    async def _write_noticed(self, *, at_once: bool = False) -> None:
+        if self._noticed is None:
+            return
+        is_read = not self.hub.admission.database_problem
+        await self.hub.workers.database(partial(self._noticed.write, is_read=is_read, at_once=at_once))
+
     async def _refreshes(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_S)
             try:
                 await self.hub.refresh()
+                await self._write_noticed()
                 changed = await self.hub.workers.database(self._live.look)
                 if changed is not None:
                     self.hub.reconfigure(changed)
@@ -185,7 +202,9 @@ def build(config: Config) -> Service:
     _check_redis(config)
     db = open_database(config)
     db.store.serve(STORE_PATIENCE_S)
-    db.changed = AuditLog(audit_path()).recorder(Author("hub"))
+    audit_log = AuditLog(audit_path())
+    db.changed, noticed = audit_log.recorder(Author(HUB)), NoticedChanges(audit_log)
+    db.noticed = noticed.notice
     hub: Hub
 
     def names() -> list[str]:
@@ -198,7 +217,7 @@ def build(config: Config) -> Service:
     policies = build_policies(config.policy_chain)
     parts: dict[str, Any] = {"parent": parent, "mailbox": mailbox, "binary": binary, "company": cluster}
     hub = Hub(config, identity, db, agent, policies, clocks=Clocks(steady=SteadyWall()), **parts)
-    return Service(hub, _transports(hub, config, cluster), cluster)
+    return Service(hub, _transports(hub, config, cluster), cluster, noticed)
 
 
 def _check_redis(config: Config) -> None:

@@ -1,29 +1,82 @@
-"""Places that several holders share, so that none takes them from the others. Pure."""
+"""Places that several share, so that none takes them from the others. Pure."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 V = TypeVar("V")
 
 
-class Shares(Generic[V]):
-    """Values by key, each held for somebody: at most so many in all, and so many for each holder.
+class Share(NamedTuple):
+    """Whose part of the places something takes."""
 
-    Where all places are taken, who holds most makes room for who holds less. So everybody gets the same part, however
-    greedy the others are. A change takes the same time however much is held.
+    name: str
+    """A client, say, whatever number of connections it has."""
+    at: str = ""
+    """The address it comes from, where others may be, too; empty where that is not limited."""
+
+
+class _Counts:
+    """Keys by name, and which name has most of them."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, OrderedDict[str, None]] = {}
+        self._with: dict[int, OrderedDict[str, None]] = {}
+        """Which names have so many, for each number there is."""
+        self.highest = 0
+
+    def count(self, name: str) -> int:
+        return len(self._of.get(name, ()))
+
+    def oldest(self, name: str) -> str | None:
+        return next(iter(self._of.get(name, ())), None)
+
+    def greediest(self) -> str:
+        """Return the name that has most, and has had so many for longest."""
+        return next(iter(self._with[self.highest]))
+
+    def add(self, name: str, key: str) -> None:
+        own = self._of.setdefault(name, OrderedDict())
+        own[key] = None
+        self._moved(name, len(own) - 1, len(own))
+
+    def remove(self, name: str, key: str) -> None:
+        own = self._of[name]
+        del own[key]
+        if not own:
+            del self._of[name]
+        self._moved(name, len(own) + 1, len(own))
+
+    def _moved(self, name: str, before: int, now: int) -> None:
+        if now:
+            self._with.setdefault(now, OrderedDict())[name] = None
+        if before:
+            del self._with[before][name]
+            if not self._with[before]:
+                del self._with[before]
+        self.highest = now if now > self.highest or self.highest not in self._with else self.highest
+
+
+class Shares(Generic[V]):
+    """Values by key, each held for somebody: at most so many in all, so many in each share, and at each address.
+
+    Where all places are taken, the share that has most makes room for one that has less; where all have one, the
+    address that has most makes room for whoever has none. So everybody gets the same part, however greedy the others
+    are. A change takes the same time however much is held.
     """
 
-    def __init__(self, most: int, most_each: int) -> None:
-        """Both are at least 1."""
+    def __init__(self, most: int, most_each: int, most_at: int | None = None) -> None:
+        """All are at least 1; without `most_at` an address may have all places, as long as nobody else wants one."""
         self._most = most
         self._most_each = most_each
-        self._all: OrderedDict[str, tuple[str, V]] = OrderedDict()
-        self._of: dict[str, OrderedDict[str, V]] = {}
-        self._with: dict[int, OrderedDict[str, None]] = {}
-        """Who holds so many, for each number there is."""
-        self._highest = 0
+        self._most_at = most if most_at is None else most_at
+        self._all: OrderedDict[str, tuple[str, Share, V]] = OrderedDict()
+        self._of: dict[str, OrderedDict[str, None]] = {}
+        self._shares = _Counts()
+        self._addresses = _Counts()
+        self._at: dict[str, _Counts] = {}
+        """The shares at each address."""
 
     def __len__(self) -> int:
         return len(self._all)
@@ -31,57 +84,77 @@ class Shares(Generic[V]):
     def get(self, key: str) -> V | None:
         """Return a value; None where nothing is held under this key."""
         held = self._all.get(key)
-        return held[1] if held is not None else None
+        return held[2] if held is not None else None
 
     def of(self, holder: str) -> list[V]:
         """Return what is held for somebody, the oldest first."""
-        return list(self._of.get(holder, {}).values())
+        return [self._all[key][2] for key in self._of.get(holder, ())]
 
     def values(self) -> list[V]:
         """Return everything, the oldest first."""
-        return [value for _, value in self._all.values()]
+        return [value for _, _, value in self._all.values()]
 
     def oldest(self) -> V | None:
         """Return what has been held for longest."""
-        return next(iter(self._all.values()))[1] if self._all else None
+        return next(iter(self._all.values()))[2] if self._all else None
 
-    def has_room(self, holder: str) -> bool:
+    def has_room(self, holder: str, share: Share | None = None) -> bool:
         """Tell whether somebody may hold one more, at the cost of nobody who will hold as little."""
-        own = len(self._of.get(holder, ()))
-        return own < self._most_each and (len(self._all) < self._most or own + 1 < self._highest)
+        return self._room(share or Share(holder)) is not None
 
-    def put(self, key: str, holder: str, value: V) -> V | None:
+    def put(self, key: str, holder: str, value: V, share: Share | None = None) -> V | None:
         """Hold a value as the newest; return the one that had to go for it, if one had.
 
-        That is the oldest of whoever holds most or, without room for this holder, the holder's own; if it has none,
-        the oldest of all.
+        It counts for `share`; without one, for the holder alone. What goes is the oldest of whoever has to make room
+        or, where nobody has, the oldest of the share itself; if it has none, the oldest at its address, or of all.
         """
         self.pop(key)
-        gone = self._make_room(holder)
-        self._all[key] = holder, value
-        own = self._of.setdefault(holder, OrderedDict())
-        own[key] = value
-        self._moved(holder, len(own) - 1, len(own))
+        share = share or Share(holder)
+        room = self._room(share)
+        going = [self._given_up(share)] if room is None else room
+        gone = self.pop(going[0]) if going else None
+        self._all[key] = holder, share, value
+        self._of.setdefault(holder, OrderedDict())[key] = None
+        self._shares.add(share.name, key)
+        if share.at:
+            self._addresses.add(share.at, key)
+            self._at.setdefault(share.at, _Counts()).add(share.name, key)
         return gone
 
-    def _make_room(self, holder: str) -> V | None:
-        if not self.has_room(holder):
-            return self.pop(next(iter(self._of.get(holder) or self._all)))
-        if len(self._all) < self._most:
+    def _room(self, share: Share) -> list[str] | None:
+        """Return the key that makes room, none where there is some; None where nobody has to make any."""
+        own, there = self._shares.count(share.name), self._addresses.count(share.at)
+        if own >= self._most_each:
             return None
-        return self.pop(next(iter(self._of[next(iter(self._with[self._highest]))])))
+        if there >= self._most_at:
+            return _greediest_in(self._at[share.at]) if own + 1 < self._at[share.at].highest else None
+        if len(self._all) < self._most:
+            return []
+        if own + 1 < self._shares.highest:
+            return _greediest_in(self._shares)
+        if not own and there + 1 < self._addresses.highest:
+            return _greediest_in(self._at[self._addresses.greediest()])
+        return None
+
+    def _given_up(self, share: Share) -> str:
+        crowd = self._addresses.oldest(share.at) if self._addresses.count(share.at) >= self._most_at else None
+        return self._shares.oldest(share.name) or crowd or next(iter(self._all))
 
     def pop(self, key: str) -> V | None:
         """Hold a value no longer, and return it; None where there is none."""
         held = self._all.pop(key, None)
         if held is None:
             return None
-        holder, value = held
-        own = self._of[holder]
-        del own[key]
-        if not own:
+        holder, share, value = held
+        del self._of[holder][key]
+        if not self._of[holder]:
             del self._of[holder]
-        self._moved(holder, len(own) + 1, len(own))
+        self._shares.remove(share.name, key)
+        if share.at:
+            self._addresses.remove(share.at, key)
+            self._at[share.at].remove(share.name, key)
+            if not self._addresses.count(share.at):
+                del self._at[share.at]
         return value
 
     def drop(self, holder: str) -> None:
@@ -89,14 +162,10 @@ class Shares(Generic[V]):
         for key in list(self._of.get(holder, ())):
             self.pop(key)
 
-    def _moved(self, holder: str, before: int, now: int) -> None:
-        if now:
-            self._with.setdefault(now, OrderedDict())[holder] = None
-        if before:
-            del self._with[before][holder]
-            if not self._with[before]:
-                del self._with[before]
-        self._highest = now if now > self._highest or self._highest not in self._with else self._highest
+
+def _greediest_in(counts: _Counts) -> list[str]:
+    oldest = counts.oldest(counts.greediest())
+    return [] if oldest is None else [oldest]
 
 
-__all__ = ["Shares"]
+__all__ = ["Share", "Shares"]

@@ -16,6 +16,7 @@ from .company import Company
 from .hub_identity import HubIdentity
 from .peers import Peer, Registry
 from .reviews import Reviews
+from .shares import Share
 from .workers import Workers
 
 
@@ -72,3 +73,8 @@ class Surroundings:
     company: Company
     parent: Parent | None = None
     mailbox: Mailbox | None = None
+
+    def share_of(self, sender: str) -> Share:
+        """Return whose share is taken by what a sender's message leaves here, as it is handled."""
+        behind = self.company.behind()
+        return Share(behind) if behind else self.peers.share_of(sender)

@@ -82,7 +82,7 @@ class Upstream:
         self._problem = ""
         keyring = Keyring(identity, self.address.pin_id, config.key, config.password)
         hooks = Hooks(self._hello, self._received, self._changed, self._agreed)
-        self._driver = Driver(_settings(config), keyring, hooks, _DRIVER_LOG)
+        self._driver = Driver(settings_of(config), keyring, hooks, _DRIVER_LOG)
 
     def __repr__(self) -> str:
         return f"Upstream({str(self.address)!r})"
@@ -271,7 +271,8 @@ def _size(message: HiveMessage) -> int | None:
         return None
 
 
-def _settings(config: UpstreamConfig) -> Settings:
+def settings_of(config: UpstreamConfig) -> Settings:
+    """Return how the driver joins the hub above."""
     return Settings(
         address=config.address,
         access_key=config.key,

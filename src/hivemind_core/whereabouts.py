@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hivemind_bus_client.identity_file import write_private
+from hivemind_bus_client.version import __version__
 
 from .config import CertificateFiles, Config, HTTPConfig, data_dir
 
@@ -30,6 +31,8 @@ class Whereabouts:
     port: int
     ssl: bool
     http: bool = False
+    version: str = ""
+    """The release that runs; empty where it does not say."""
 
 
 def _path() -> Path:
@@ -39,7 +42,7 @@ def _path() -> Path:
 def announce(config: Config, port: int) -> None:
     """Write down where this process listens; that it cannot is no reason not to serve."""
     front = config.front
-    here = Whereabouts(os.getpid(), front.host, port, front.tls is not None, isinstance(front, HTTPConfig))
+    here = Whereabouts(os.getpid(), front.host, port, front.tls is not None, isinstance(front, HTTPConfig), __version__)
     try:
         write_private(_path(), json.dumps(asdict(here)).encode())
     except OSError as error:
@@ -65,11 +68,19 @@ def as_it_runs(config: Config) -> Config:
     return replace(config, websocket=replace(config.websocket, **where), serves_websocket=True)
 
 
+def running_version() -> str:
+    """Return which release a hub of this account runs right now; empty where none does, or it does not say."""
+    found = _read()
+    return found.version if found is not None and _is_alive(found.pid) else ""
+
+
 def _read() -> Whereabouts | None:
     try:
         fields: Any = json.loads(_path().read_text("utf-8"))
         http = fields.get("http") is True
-        return Whereabouts(int(fields["pid"]), str(fields["host"]), int(fields["port"]), fields["ssl"] is True, http)
+        version = str(fields.get("version") or "")
+        where = int(fields["pid"]), str(fields["host"]), int(fields["port"]), fields["ssl"] is True
+        return Whereabouts(*where, http, version)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -1,10 +1,11 @@
-"""`python -m audit`: see the package. The exit status is 1 if anything was found."""
+"""`python -m audit`: see the package. The exit status is 1 if anything was found, or not asked that has to be."""
 
 from __future__ import annotations
 
+import os
 import sys
 
-from .advisories import advice
+from .advisories import REQUIRED, advice, verdict
 from .licences import problem
 from .tree import EXPECTED, installed, unexpected
 
@@ -18,13 +19,13 @@ def main() -> int:
         found += [*tree.problems, *unexpected(extra, tree.versions)]
     found += filter(None, map(problem, sorted(versions)))
     told = advice(versions)
-    found += told.problems
-    for line in dict.fromkeys(found):
+    last, fails = verdict(told, versions, os.environ.get(REQUIRED) == "required")
+    for line in dict.fromkeys([*found, *told.problems]):
         print(f"audit: {line}", file=sys.stderr)
-    if told.why_not:
-        print(f"audit: NOT ASKED: {told.why_not}; only {len(told.asked)} of {len(versions)} were looked up.")
-    print(f"audit: {len(versions)} packages, {len(set(found))} findings.")
-    return 1 if found else 0
+    print(f"audit: what is installed: {len(versions)} packages; {len(set(found))} findings.")
+    for line in last:
+        print(f"audit: {line}")
+    return 1 if found or told.problems or fails else 0
 
 
 if __name__ == "__main__":

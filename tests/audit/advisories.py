@@ -1,4 +1,7 @@
-"""Asks the public advisories, by pip-audit in an environment of its own, which is kept for the next time."""
+"""Asks the public advisories, by pip-audit in an environment of its own, which is kept for the next time.
+
+What was not asked is no finding and no pass: it is counted, told last, and fails where `REQUIRED` asks for it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ from typing import Any
 
 ACCEPTED: dict[str, str] = {}
 """Ids of advisories that do not concern this project, each with the reason."""
-ENVIRONMENT = Path.home() / ".cache" / "hivemind-mesh" / "pip-audit"
+PIP_AUDIT = "pip-audit==2.10.1"
+ENVIRONMENT = Path.home() / ".cache" / "hivemind-mesh" / PIP_AUDIT.replace("==", "-")
+REQUIRED = "HIVEMIND_ADVISORIES"
+"""This variable as `required`: a package that could not be looked up is a failure, for machines that have the reach."""
 INSTALL_S, ASK_S = 180, 120
 
 
@@ -39,7 +45,7 @@ def _ask(versions: Mapping[str, str]) -> str:
     program = ENVIRONMENT / "bin" / "pip-audit"
     if not program.exists():
         _quietly([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], INSTALL_S)
-        _quietly([ENVIRONMENT / "bin" / "python", "-m", "pip", "install", "pip-audit"], INSTALL_S)
+        _quietly([ENVIRONMENT / "bin" / "python", "-m", "pip", "install", PIP_AUDIT], INSTALL_S)
     listed = ENVIRONMENT / "audited.txt"
     listed.write_text("".join(f"{name}=={version}\n" for name, version in sorted(versions.items())), "utf-8")
     options = ["--requirement", listed, "--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off"]
@@ -72,3 +78,18 @@ def read(text: str) -> Advice:
     if skipped:
         found.why_not = f"the advisories know nothing of, or could not be reached for, {len(skipped)} packages"
     return found
+
+
+def verdict(told: Advice, versions: Mapping[str, str], required: bool) -> tuple[list[str], bool]:
+    """What to say of it in the end, and whether it fails."""
+    missing = sorted(versions.keys() - set(told.asked))
+    if not missing:
+        return [f"advisories: all {len(versions)} packages were looked up; {len(told.problems)} findings."], False
+    names = " ".join(f"{name}=={versions[name]}" for name in missing)
+    why = told.why_not or "they are not in the answer"
+    lines = [
+        f"advisories: NOT ASKED for {len(missing)} of {len(versions)} packages: {why}.",
+        f"NOT ASKED: {names}",
+        "This is no pass. Run `make check` where the advisories can be reached before a release.",
+    ]
+    return lines, required

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
+from audit import __main__ as program
 from audit import advisories, licences, tree
 
 
@@ -72,6 +73,46 @@ def test_what_could_not_be_asked_is_not_taken_for_safe() -> None:
     told = advisories.read(printed(UNKNOWN, {"name": "fine", "version": "1", "vulns": []}))
     assert told.asked == ["fine"]
     assert "1 packages" in told.why_not
+
+
+def test_the_last_word_names_what_was_not_asked_and_is_no_pass() -> None:
+    versions = {"fine": "1", "other": "1.0", "third": "3"}
+    told = advisories.read(printed(UNKNOWN, {"name": "fine", "version": "1", "vulns": []}))
+    for required in (False, True):
+        lines, fails = advisories.verdict(told, versions, required)
+        assert fails is required
+        assert lines[0].startswith("advisories: NOT ASKED for 2 of 3 packages: the advisories know nothing of")
+        assert lines[1] == "NOT ASKED: other==1.0 third==3"
+        assert "no pass" in lines[2]
+
+
+def test_only_when_all_were_asked_is_that_said() -> None:
+    told = advisories.read(printed(FLAWED))
+    assert advisories.verdict(told, {"thing": "1.0"}, required=True) == (
+        ["advisories: all 1 packages were looked up; 1 findings."],
+        False,
+    )
+    nothing = advisories.Advice()
+    assert "they are not in the answer" in advisories.verdict(nothing, {"thing": "1.0"}, required=False)[0][0]
+
+
+@pytest.mark.parametrize(("value", "code"), [("", 0), ("required", 1)])
+def test_a_machine_without_reach_says_so_and_fails_where_it_is_required(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str, code: int
+) -> None:
+    monkeypatch.setenv(advisories.REQUIRED, value)
+    monkeypatch.setattr(program, "advice", lambda versions: advisories.Advice(why_not="nobody answers"))
+    assert program.main() == code
+    last = capsys.readouterr().out.splitlines()
+    assert "NOT ASKED" in last[-2]
+    assert "aiohttp==" in last[-2]
+    assert "no pass" in last[-1]
+
+
+def test_the_program_that_asks_is_pinned() -> None:
+    (pin,) = Requirement(advisories.PIP_AUDIT).specifier
+    assert pin.operator == "=="
+    assert pin.version in advisories.ENVIRONMENT.name
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "Traceback"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 
 from hivemind_bus_client.link import Refused
-from hivemind_bus_client.refusals import REFUSALS
-from hivemind_core.admission import Visitor, parse_token
+from hivemind_bus_client.refusals import MAX_REASON_BYTES, REFUSALS, TRY_AGAIN_LATER, from_close
+from hivemind_bus_client.return_hints import wait_in
+from hivemind_core.admission import Visitor, parse_token, refused, timed
 from hivemind_core.clients import Client
 from hivemind_core.config import Config
 from hivemind_core.database import ClientDatabase
@@ -85,6 +87,45 @@ def test_a_plus_that_the_query_turned_into_a_space_is_a_plus() -> None:
 )
 def test_what_is_no_token(text: str) -> None:
     assert parse_token(text) is None
+
+
+def test_who_is_refused_for_a_while_is_told_when_to_come_back() -> None:
+    passing = [row for row in REFUSALS.values() if row.close_code == TRY_AGAIN_LATER]
+    own_time = {"too_many_failures", "too_many_messages", "too_many_requests"}
+    assert {row.code for row in passing if not row.return_s} == own_time
+    for row in passing:
+        if row.return_s:
+            waits = {wait_in(refused(row.code).reason) for _ in range(200)}
+            assert len(waits) > 1, "not all at one moment"
+            assert row.return_s / 2 <= min(waits) < max(waits) <= math.ceil(row.return_s * 1.5)
+        reason = refused(row.code, 12.3).reason
+        assert wait_in(reason) == 13
+        assert len(reason.encode()) <= MAX_REASON_BYTES
+        assert from_close(row.close_code, reason) == row
+
+
+@pytest.mark.parametrize("code", sorted(row.code for row in REFUSALS.values() if not row.return_s))
+def test_nobody_else_is_told_when(code: str) -> None:
+    assert refused(code) == Refused(code, REFUSALS[code].wire_reason)
+
+
+def test_what_says_when_to_come_back_is_left_as_it_is() -> None:
+    assert timed(Refused("busy", "busy, try again in 77 s")).reason == "busy, try again in 77 s"
+
+
+async def test_the_hub_tells_what_is_left_of_a_wait(hive: MemoryHive) -> None:
+    for _ in range(FREE_FAILURES + 3):
+        hive.hub.admission.limits.stranger_failed(HERE, hive.clock())
+    hive.clock.advance(1.5)
+    refusal = await hive.hub.identify(token("ua:unknown"), HERE)
+    assert isinstance(refusal, Refused)
+    assert refusal.reason == "too many failed attempts, try again in 7 s"
+    row = hive.add_client("kitchen")
+    for _ in range(FREE_FAILURES + 1):
+        hive.hub.admission.limits.failed(row.client_id, HERE, hive.clock())
+    refusal = await hive.hub.identify(token(f"ua:{row.api_key}"), HERE)
+    assert isinstance(refusal, Refused)
+    assert refusal.reason == "too many failed attempts, try again in 2 s"
 
 
 async def test_whose_key_it_is() -> None:
@@ -290,9 +331,10 @@ async def test_a_burst_of_refusals_is_logged_once(hive: MemoryHive, caplog: pyte
         assert isinstance(refusal, Refused)
         hive.hub.turn_away(Wire(THERE), refusal)
     lines = [record.getMessage() for record in caplog.records]
+    reason = "too many failed attempts, try again in 1 s"
     assert lines == [
         f"refused {THERE}: {REFUSALS['invalid_key']} [invalid_key]",
-        f"refused {THERE}: {REFUSALS['too_many_failures']} [too_many_failures]",
+        f"refused {THERE}: {REFUSALS['too_many_failures']} [too_many_failures: {reason}]",
     ]
     assert len(hive.hub.rejections.recent()) == 2
     hive.clock.advance(BURST_S)

@@ -9,7 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hivemind_bus_client.message import HiveMessageType, Message
-from hivemind_core.asking import LONGEST_S, MAX_FINISHED, QUERY_ADDRESS, TOKEN, Asking, Finished, Question, Said
+from hivemind_core.asking import (
+    LONGEST_S,
+    MAX_FINISHED,
+    MOST,
+    MOST_AT,
+    MOST_EACH,
+    QUERY_ADDRESS,
+    TOKEN,
+    Asking,
+    Finished,
+    Question,
+    Said,
+)
+from hivemind_core.shares import Share
 
 QUERY, CASCADE = HiveMessageType.QUERY, HiveMessageType.CASCADE
 UTTERANCE, HANDLED = "recognizer_loop:utterance", "ovos.utterance.handled"
@@ -355,3 +368,28 @@ def test_there_is_room_for_one_more_or_for_the_same_again() -> None:
     asked_by(asking, "greedy", 16)
     assert not asking.has_room("another", "greedy")
     assert asking.has_room("greedy 3", "greedy"), "it takes its own place"
+
+
+def test_a_client_has_no_more_questions_open_for_all_its_connections() -> None:
+    asking, share = Asking(), Share("client 1")
+    taken = [
+        asking.ask("q", f"connection {number}", QUERY, utterance(), 0, share) is not None for number in range(MOST)
+    ]
+    assert sum(taken) == MOST_EACH
+    assert not asking.has_room("another", "connection 64", share)
+    assert asking.has_room("q", "connection 0", share), "it takes its own place"
+    assert asking.has_room("q", "connection 65", Share("client 2"))
+    asking.forget("connection 0")
+    assert asking.has_room("another", "connection 64", share)
+    assert len(asking) == MOST_EACH - 1
+
+
+def test_an_address_leaves_room_for_others_and_its_greedy_clients_for_its_modest_ones() -> None:
+    asking = Asking()
+    for number in range(MOST):
+        client = number % 3
+        asking.ask(f"q{number}", f"connection {number}", QUERY, utterance(), 0, Share(f"client {client}", "here"))
+    assert len(asking) == MOST_AT == 3 * MOST_EACH
+    for share in (Share("client 4", "there"), Share("client 5", "here")):
+        assert asking.ask("modest", share.name, QUERY, utterance(), 0, share) is not None
+    assert [event.question.query_id for event in asking.tick(1)] == ["q0"], "only the neighbour was in the way"

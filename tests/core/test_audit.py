@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from hivemind_core.audit import Author, entry, summary
+from hivemind_core.audit import Author, entry, event, summary, untold, when
 from hivemind_core.clients import Client
 
 ALICE, HUB = Author("command", "alice", "some-command"), Author("hub")
+ELSEWHERE = Author("elsewhere")
 SECRETS = {
     "crypto_key": "0123456789abcdef",
     "noise_psk": "ab" * 32,
@@ -137,3 +138,76 @@ def test_what_changes_no_right_is_no_line(after: Client) -> None:
 @pytest.mark.parametrize("strange", [{}, {"before": 3, "after": {}}, {"before": {}, "after": {}, "metadata": 5}])
 def test_lines_of_others_are_read_too(strange: dict[str, Any]) -> None:
     assert isinstance(summary(strange), str)
+
+
+def test_an_event_is_of_no_client_and_says_what_it_is_told() -> None:
+    found = event(ALICE, {"from": "a", "clients": 3, "old": None}, 1_700_000_000.5)
+    assert {key: value for key, value in found.items() if value not in (None, [])} == {
+        "time": "2023-11-14T22:13:20.500+00:00",
+        "source": "command",
+        "user": "alice",
+        "action": "some-command",
+        "details": {"from": "a", "clients": 3, "old": None},
+    }
+    assert found.keys() >= line(ROW, None).keys()
+    assert summary(found) == "from: a, clients: 3, old: none"
+    assert when(found) == 1_700_000_000.5
+    assert (when({}), when({"time": "noon"})) == (0, 0)
+
+
+ADMIN = replace(ROW, is_admin=True)
+BOTH = replace(ADMIN, can_escalate=False)
+NEW_PASSWORD = replace(ROW, password="another")
+ROOM = patched(room="kitchen")
+OTHER = replace(ROW, client_id=8)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told", "left"),
+    [
+        (ROW, ADMIN, [(ROW, ADMIN)], None),
+        (ROW, BOTH, [(ROW, ADMIN), (ADMIN, BOTH)], None),
+        (ROW, BOTH, [(ROW, ADMIN)], {"can_escalate": False}),
+        (ROW, ADMIN, [], {"is_admin": True}),
+        (ROW, ADMIN, [(ADMIN, ROW)], {"is_admin": True}),
+        (ROW, ADMIN, [(OTHER, replace(OTHER, is_admin=True))], {"is_admin": True}),
+        (ROW, NEW_PASSWORD, [(ROW, NEW_PASSWORD)], None),
+        (ROW, NEW_PASSWORD, [(ROW, ADMIN)], {"password": "changed"}),
+        (ROW, ROOM, [(ROW, ROOM)], None),
+        (ROW, ROOM, [(ROW, ADMIN)], {}),
+        (None, ROW, [(None, ROW)], None),
+        (None, ADMIN, [(None, ROW), (ROW, ADMIN)], None),
+        (ROW, None, [(ROW, None)], None),
+        (ROW, None, [(ROW, ADMIN)], None.__class__),
+        (None, ROW, [(OTHER, None)], None.__class__),
+    ],
+)
+def test_what_others_tell_is_not_told_again(before: Any, after: Any, told: Any, left: Any) -> None:
+    found = untold(line(before, after, ELSEWHERE), [line(*each) for each in told])
+    if left is type(None):
+        assert found == line(before, after, ELSEWHERE)
+    elif left is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert (found["after"], found["before"].keys()) == (left, left.keys())
+
+
+def test_what_is_left_has_the_name_of_that() -> None:
+    pinned = replace(ADMIN, metadata={**ROW.metadata, "noise_pubkey": KEY})
+    noticed = line(ROW, pinned, ELSEWHERE)
+    assert noticed["action"] == "pin-device-key"
+    left = untold(noticed, [line(ROW, patched(noise_pubkey=KEY))])
+    assert left is not None
+    assert (left["action"], left["source"], left["after"]) == ("change", "elsewhere", {"is_admin": True})
+
+
+def test_clients_that_were_migrated_are_told_as_one() -> None:
+    migrated = event(Author("command", "alice", "migrate-db"), {}, 0.0)
+    assert untold(line(None, ROW, ELSEWHERE), [migrated]) is None
+    assert untold(line(ROW, ADMIN, ELSEWHERE), [migrated]) is not None
+
+
+def test_what_was_noticed_before_is_no_excuse() -> None:
+    noticed = line(ROW, ADMIN, ELSEWHERE)
+    assert untold(noticed, [noticed]) == noticed

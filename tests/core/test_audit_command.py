@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from helpers.hub_commands import add, hub_command, said, stored
-from hivemind_core.audit_log import AuditLog, audit_path, this_account
+from hivemind_core.audit import Author
+from hivemind_core.audit_log import AuditLog, audit_path, note, this_account
+from hivemind_core.clients import Client
 
 PASSWORD, KEY = "orbital-walnut-cipher-93-lantern", "the-access-key-of-the-kitchen"
 
@@ -90,3 +92,14 @@ def test_a_log_that_cannot_be_written_stops_no_command() -> None:
     audit_path().mkdir()
     assert hub_command("make-admin", "1").code == 0
     assert stored(1).is_admin
+
+
+def test_what_is_of_no_client_and_what_came_from_elsewhere_are_shown() -> None:
+    note("migrate-db", {"from": "one kind", "clients": 3})
+    AuditLog(audit_path()).recorder(Author("elsewhere"))(None, Client(5, KEY, "hall"))
+    AuditLog(audit_path()).recorder(Author("hub"))(None, Client(6, KEY, "attic"))
+    rows = [[cell.strip() for cell in row.split("│")[2:7]] for row in said("audit").splitlines() if "│" in row]
+    assert rows[0][1:] == ["migrate-db", "", "", "from: one kind, clients: 3"]
+    assert rows[1] == ["elsewhere", "add-client", "5", "hall", "added"]
+    assert rows[2][0] == "the hub"
+    assert json.loads(said("audit", "--json", "--client", "None")) == []

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hivemind_core.audit import Author
-from hivemind_core.audit_log import AuditLog, this_account
+from hivemind_core.audit_log import AuditLog, audit_path, note, this_account
 from hivemind_core.clients import Client
 
 HUB = Author("hub")
@@ -111,3 +111,18 @@ def test_an_account_that_came_by_sudo_is_named(monkeypatch: pytest.MonkeyPatch) 
 def test_lines_are_ascii(log_file: AuditLog) -> None:
     log_file.recorder(HUB)(None, Client(1, "key", "küche\u2028"))
     assert json.loads(log_file.path.read_bytes().decode("ascii"))["name"] == "küche\u2028"
+
+
+def test_what_was_written_since_comes_newest_first_from_full_files_too(log_file: AuditLog) -> None:
+    assert log_file.since(0.0) == []
+    for number in range(30):
+        log_file.recorder(HUB, lambda at=1_700_000_000.0 + number: at)(None, Client(number, "key"))
+    assert log_file.path.with_name("audit.log.1").exists()
+    assert [line["client_id"] for line in log_file.since(1_700_000_018.0)] == list(range(29, 17, -1))
+
+
+def test_a_command_notes_what_is_of_no_client() -> None:
+    note("some-command", {"clients": 3})
+    (line,) = AuditLog(audit_path()).entries()
+    assert (line["source"], line["user"], line["action"]) == ("command", this_account(), "some-command")
+    assert line["details"] == {"clients": 3}

@@ -94,6 +94,42 @@ def test_of_rows_with_one_key_the_oldest_counts(path: Path, db: ClientDatabase, 
     assert db.by_key("a") == first
 
 
+# what others changed is told
+
+
+def test_what_is_read_of_others_is_told_with_what_was_there(db: ClientDatabase, other: ClientDatabase) -> None:
+    noticed: list[Any] = []
+    db.add(Client(0, "a", "kitchen"))
+    db.noticed = lambda before, after: noticed.append((before, after))
+    db.update(1, {"name": "hall"})
+    assert (db.refresh(), noticed) == (set(), [])
+    before = db.by_id(1)
+    other.refresh()
+    other.update(1, {"is_admin": True})
+    other.add(Client(0, "b"))
+    db.refresh()
+    assert noticed == [(before, db.by_id(1)), (None, db.by_id(2))]
+    other.delete(2)
+    gone = db.by_id(2)
+    db.refresh()
+    assert noticed[2:] == [(gone, None)]
+
+
+def test_what_comes_with_a_write_of_ours_is_told_apart_from_it(db: ClientDatabase, other: ClientDatabase) -> None:
+    told: list[Any] = []
+    db.add(Client(0, "a", "kitchen"))
+    db.noticed = lambda before, after: told.append(("noticed", before, after))
+    db.changed = lambda before, after: told.append(("changed", before, after))
+    ours = db.by_id(1)
+    other.refresh()
+    other.update(1, {"is_admin": True})
+    theirs = other.by_id(1)
+    db.update(1, {"name": "hall"})
+    assert told == [("noticed", ours, theirs), ("changed", theirs, db.by_id(1))]
+    assert db.refresh() == {1}
+    assert len(told) == 2
+
+
 # own writes
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from hivemind_bus_client.message import HiveMessage
 from hivemind_core.echoes import MAX_WAYS, Echoes
 from hivemind_core.hops import arrived, left, rewrapped
+from hivemind_core.shares import Share
 
 
 def said(text: str = "hi", **fields: Any) -> HiveMessage:
@@ -50,6 +51,16 @@ def test_the_memory_is_bounded() -> None:
     for number in range(MAX_WAYS + 5):
         echoes.is_echo(passed_on(said("z"), "kitchen", f"HUB {number}"), f"hub {number}", 0)
     assert echoes.is_echo(passed_on(said("z"), "kitchen", "HUB x"), "hub x", 0)
+
+
+def test_a_client_pushes_nobody_elses_messages_out_however_many_connections_it_has() -> None:
+    echoes, share = Echoes(most=8, most_each=4), Share("client 1")
+    passed = [passed_on(said(str(number)), "kitchen", "HUB 1") for number in range(4)]
+    for message in passed:
+        echoes.is_echo(message, "hub 1", 0, Share("client 2"))
+    for number in range(30):
+        echoes.is_echo(said(f"more {number}"), f"connection {number}", 0, share)
+    assert all(echoes.is_echo(message, "hub 2", 0) for message in passed)
 
 
 def test_what_an_author_brings_itself_is_no_echo_whoever_has_said_so_before() -> None:

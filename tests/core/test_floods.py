@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from hivemind_core.floods import FLOODS_AT_ONCE, Floods, Heard
+from hivemind_core.shares import Share
 
 
 def test_the_first_ping_begins_a_flood_and_others_answer_it() -> None:
@@ -54,3 +55,20 @@ def test_so_many_nodes_are_heard_in_one_flood_and_their_names_take_no_room() -> 
     heard = [floods.hear("f" * 10_000, "n" * 10_000 + str(number), "peer", 0) for number in range(5)]
     assert heard == [Heard.BEGINS, Heard.ANSWERS, Heard.ANSWERS, Heard.KNOWN, Heard.KNOWN]
     assert sum(len(name) for flood in floods._floods.values() for name in (flood.name, *flood.heard)) < 100
+
+
+def test_a_client_begins_no_more_for_all_its_connections() -> None:
+    floods, share = Floods(), Share("client 1")
+    begun = [floods.hear(f"f{number}", "asker", f"peer {number}", 0, share) for number in range(FLOODS_AT_ONCE + 5)]
+    assert begun == [Heard.BEGINS] * FLOODS_AT_ONCE + [Heard.KNOWN] * 5
+    assert floods.hear("of another", "asker", "peer 99", 0, Share("client 2")) == Heard.BEGINS
+    assert floods.hear("rationed elsewhere", "asker", "peer 99", 0, share, is_rationed=False) == Heard.BEGINS
+
+
+def test_the_floods_of_others_stay_however_many_connections_begin_some() -> None:
+    floods = Floods(most=8)
+    for number in range(4):
+        floods.hear(f"of {number}", "asker", f"another {number}", 0)
+    for number in range(30):
+        floods.hear(f"f{number}", "asker", f"peer {number}", 10.0 * number, Share("client 1"))
+    assert [floods.origin(f"of {number}") for number in range(4)] == [f"another {number}" for number in range(4)]

@@ -21,9 +21,10 @@ from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_bus_client.noise import generate_static_key
 from hivemind_bus_client.outgoing import MAX_RELAYED_BYTES
 from hivemind_bus_client.rsa_keys import load_announced
-from hivemind_core.authors import Authors
+from hivemind_core.authors import MAX_KNOWN, MAX_KNOWN_EACH, Authors
 from hivemind_core.hub_identity import HubIdentity
 from hivemind_core.peers import Registry
+from hivemind_core.shares import Share
 from hivemind_core.testing import FakeClock, MemoryHive, MemorySatellite, MemoryUplink
 from hivemind_core.transports.http_sessions import Bounds, HTTPSession
 
@@ -240,6 +241,17 @@ def test_what_a_node_says_of_its_key_counts_on_its_own_connection_alone() -> Non
     assert authors.keys("liar", ["alice::s1"]) == []
 
 
+def test_a_client_pushes_out_no_claims_of_others_however_many_connections_it_has() -> None:
+    authors, share = Authors((), Registry("node")), Share("client 1")
+    for number in range(MAX_KNOWN_EACH):
+        authors.note("hub below", f"node {number}", "key", Share("client 2"))
+    for number in range(MAX_KNOWN):
+        authors.note(f"connection {number % 64}", f"node {number}", "key", share)
+    assert all(authors.keys("hub below", [f"node {number}"]) == ["key"] for number in range(MAX_KNOWN_EACH))
+    claimed = [authors.keys(f"connection {number % 64}", [f"node {number}"]) for number in range(MAX_KNOWN)]
+    assert claimed == [[]] * (MAX_KNOWN - MAX_KNOWN_EACH) + [["key"]] * MAX_KNOWN_EACH
+
+
 def test_names_of_any_length_cost_nothing() -> None:
     authors = Authors((), Registry("node"))
     authors.note("hub", "alice::s1", "key")
@@ -444,6 +456,38 @@ async def test_one_that_sends_many_sealed_messages_holds_up_itself(hives: AsyncE
     assert len(heard) < 50
     assert heard == [str(number) for number in range(len(heard))]
     assert {denial["code"] for denial in greedy.denials} == {"message_too_large"}
+
+
+async def test_a_client_has_one_line_of_sealed_messages_for_all_its_connections(hives: AsyncExitStack) -> None:
+    identity = HubIdentity(HUB_PEM, generate_static_key(), "hall", HUB_KEY)
+    hive = await hives.enter_async_context(MemoryHive(identity=identity))
+    greedy = hive.add_client("a", metadata={"intercom_pubkey": OWN_PEM})
+    crowd = [await hive.join("a", client=greedy)]
+    for _ in range(7):
+        crowd.append(MemorySatellite(hive, greedy.password or ""))
+        crowd[-1].static_key = crowd[0].static_key
+        await hive.connect(crowd[-1], greedy, "a")
+    other = await hive.join("b", client=hive.add_client("b", metadata={"intercom_pubkey": OWN_PEM}))
+    opened, over = list[Any](), asyncio.Event()
+
+    async def slow(call: Any) -> Any:
+        opened.append(call)
+        await over.wait()
+        return call()
+
+    hive.hub.workers.derive = slow  # type: ignore[method-assign, assignment]
+    for number in range(40):
+        said = Message(UTTERANCE, {"utterances": [str(number)]})
+        crowd[number % 8].send(propagated(seal(said, HUB_PEM, OWN_KEY)))
+    other.send(propagated(seal(Message(UTTERANCE, {"utterances": ["b"]}), HUB_PEM, OWN_KEY)))
+    await eventually(lambda: len(opened) == 2)
+    crowd[-1].leave()
+    over.set()
+    await eventually(lambda: len(opened) == 36)
+    await hive.settle()
+    assert len(opened) == 36
+    assert hive.agent.utterances.index("b") <= 1
+    assert hive.hub.mesh._sealed._lines._lines == {}
 
 
 async def test_an_opened_message_is_not_forgotten_for_those_of_others(hives: AsyncExitStack) -> None:

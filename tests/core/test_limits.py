@@ -12,6 +12,7 @@ from hivemind_core.limits import (
     REMEMBERED,
     Bursts,
     Limits,
+    Rations,
     Remembered,
     neighbourhood,
 )
@@ -60,6 +61,31 @@ def test_being_refused_for_waiting_does_not_prolong_the_wait() -> None:
     failing(limits, FREE_FAILURES)
     assert all(limits.waits(1, HERE, moment / 100) for moment in range(100))
     assert not limits.waits(1, HERE, 1.0)
+
+
+def test_it_is_known_how_long_there_is_to_wait() -> None:
+    limits = Limits()
+    assert limits.waits(1, HERE, 0.0) == limits.stranger_waits(HERE, 0.0) == 0
+    failing(limits, FREE_FAILURES + 3)
+    assert [limits.waits(1, HERE, now) for now in (0.0, 7.5, 8.0, 500.0)] == [8.0, 0.5, 0.0, 0.0]
+    for _ in range(FREE_FAILURES + 1):
+        limits.stranger_failed(HERE, 100.0)
+    assert limits.stranger_waits(HERE, 101.5) == 0.5
+    for _ in range(KEY_FAILURES_AT_ONCE):
+        limits.failed(2, THERE, 0.0)
+    limits.failed(2, HERE, 0.0)
+    assert limits.waits(2, "192.0.2.3", 0.25) == 0.75, "for the ration of its key"
+    assert limits.waits(2, THERE, 0.25) == LONGEST_WAIT_S - 0.25, "the longer of the two"
+
+
+def test_each_has_a_ration_of_its_own_and_so_many_are_remembered() -> None:
+    rations: Rations[str] = Rations(1.0, 2, remembered=2)
+    assert [rations.take(whose, 0.0) for whose in ("a", "a", "a", "b")] == [True, True, False, True]
+    assert [rations.take(whose, 1.0) for whose in ("a", "a")] == [True, False]
+    assert rations.take("c", 1.0)
+    assert rations.take("b", 1.0)
+    assert rations.take("a", 1.0), "it was forgotten"
+    assert len(rations._known) == 2
 
 
 def test_what_long_ago_failed_is_forgiven() -> None:

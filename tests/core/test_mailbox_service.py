@@ -166,6 +166,17 @@ async def test_one_who_asks_too_much_at_once_is_turned_away_and_nobody_else(kept
         assert (await mailbox.handle("greedy", deposit(), NOW))["status"] == "ok"
 
 
+async def test_the_greedy_leave_room_for_the_first_request_of_everybody_else(kept_in: MailboxPlace) -> None:
+    each, most = mailbox_service.MAX_WAITING_EACH, mailbox_service.MAX_WAITING
+    async with running(kept_in.open) as mailbox:
+        greedy = [
+            mailbox.handle(f"greedy {number}", {"cmd": "collect"}, NOW) for _ in range(each) for number in range(9)
+        ]
+        modest = [mailbox.handle("modest", {"cmd": "collect"}, NOW) for _ in range(2)]
+        replies = [reply["status"] for reply in await asyncio.gather(*greedy, *modest)]
+        assert replies == ["ok"] * most + ["error"] * (9 * each - most) + ["ok", "error"]
+
+
 async def test_the_loop_goes_on_while_the_file_is_locked(path: Path) -> None:
     async with running(partial(MailboxStore, path)) as mailbox:
         with locked(path):

@@ -19,6 +19,7 @@ from helpers.hub_commands import hub_command, said
 from helpers.processes import free_port
 from helpers.redis_server import RedisServer
 from helpers.stores import dump
+from hivemind_core.audit_log import AuditLog
 from hivemind_core.clients import Client, tombstone
 from hivemind_core.config import data_dir, default_path
 from hivemind_core.storage import StorageError
@@ -71,6 +72,11 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
+def copied(folder: Path) -> dict[str, str]:
+    """The same without what is noted of a copy."""
+    return {name: digest for name, digest in digests(folder).items() if name != "audit.log"}
+
+
 def refused(folder: Path, *arguments: str, code: int = 1) -> str:
     """Return why nothing was copied; no file may have changed or be new."""
     before = digests(folder)
@@ -102,7 +108,11 @@ def test_every_row_arrives_and_the_source_stays_as_it_is(
     assert read(folder / target) == ROWS
     assert digests(folder).items() >= before.items()
     made = {"clients.db"} if target == "clients.db" else {"clients.json", "clients.schema_version"}
-    assert digests(folder).keys() == before.keys() | made
+    assert digests(folder).keys() == before.keys() | made | {"audit.log"}
+    (noted,) = AuditLog(folder / "audit.log").entries()
+    assert (noted["source"], noted["action"], noted["client_id"]) == ("command", "migrate-db", None)
+    place = str(folder / target)
+    assert noted["details"] == {"from": modules[0], "to": modules[1], "place": place, "clients": 3}
     assert (folder / target).stat().st_mode & 0o777 == 0o600
 
 
@@ -292,7 +302,7 @@ def test_rows_are_copied_into_redis_and_back(
     assert ran.out == f"Migrated 3 client(s) from {SQLITE if kind == 'sqlite' else JSON} to {REDIS}.\n"
     assert 'set `database.module` to "hivemind-redis-db-plugin"' in ran.err
     assert read_redis(read_settings(redis_options)) == ROWS
-    assert digests(folder) == before
+    assert copied(folder) == before
 
     source.rename(folder / "away")
     stored = dump(redis_server.client())

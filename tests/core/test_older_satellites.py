@@ -183,7 +183,7 @@ async def test_an_access_key_alone_registers_nobody():
         assert len(running.agent.received) == connected
         running.clock.advance(31)
         running.hub.tick()
-        assert satellite.closed == (1013, "handshake timed out")
+        assert satellite.closed in [(1013, f"handshake timed out, try again in {seconds} s") for seconds in range(3, 9)]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from hivemind_core.queries import (
     response,
     unanswered,
 )
+from hivemind_core.shares import Share
 
 QUERY, CASCADE = HiveMessageType.QUERY, HiveMessageType.CASCADE
 TTL, MOST, EACH = 300.0, 12, 4
@@ -135,6 +136,17 @@ def test_who_asks_too_much_loses_its_own_oldest() -> None:
     found = opened(("other", "attic"), *((str(number), "kitchen") for number in range(EACH + 2)))
     assert [found.asker_of(str(number), 1) for number in range(EACH + 2)] == [None, None, *["kitchen"] * EACH]
     assert found.asker_of("other", 1) == "attic"
+
+
+def test_a_client_that_asks_by_many_connections_loses_its_own_oldest() -> None:
+    found, share = opened(("other", "attic")), Share("client 1")
+    for number in range(MOST + 2):
+        assert found.open(str(number), f"connection {number}", QUERY, 0, share) is Opening.NEW
+    assert len(found) == 1 + EACH
+    assert found.asker_of("other", 1) == "attic"
+    assert found.asked_by(f"connection {MOST}", QUERY) == [str(MOST)]
+    found.gone(f"connection {MOST}")
+    assert (found.asker_of(str(MOST), 1), found.asker_of(str(MOST + 1), 1)) == (None, f"connection {MOST + 1}")
 
 
 STEPS = st.lists(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hivemind_core.shares import Shares
+from hivemind_core.shares import Share, Shares
 
 MOST, EACH = 8, 3
 STEPS = st.lists(
@@ -107,3 +107,71 @@ def test_nothing_is_left_of_what_goes(key: str) -> None:
     assert held.pop(key) == (key if key == "a1" else None)
     assert held.pop(key) is None
     assert (held.get(key), len(held)) == (None, int(key != "a1"))
+
+
+# --- shares of several holders, and their addresses -----------------------------------------------------------
+
+PLACES = [(holder, Share(holder[0], holder[1])) for holder in ("aX1", "aX2", "aY1", "bX1", "cX1", "dX1", "eY1", "fZ1")]
+AT = 6
+
+
+def spread(places: list[tuple[str, Share]]) -> Shares[Share]:
+    """What is held after each of these connections, of a client and at an address, has put a value."""
+    held: Shares[Share] = Shares(MOST, EACH, AT)
+    for number, (holder, share) in enumerate(places):
+        if held.has_room(holder, share):
+            held.put(str(number), holder, share, share)
+    return held
+
+
+@given(st.lists(st.sampled_from(PLACES), max_size=60))
+def test_no_share_and_no_address_holds_more_than_it_may(places: list[tuple[str, Share]]) -> None:
+    held = spread(places)
+    for number, (holder, share) in enumerate(places):
+        held.put(f"more {number}", holder, share, share)
+    for figure, most in ((lambda share: share.name, EACH), (lambda share: share.at, AT)):
+        assert max(Counter(map(figure, held.values())).values(), default=0) <= most
+    assert len(held) <= MOST
+    for holder, _ in PLACES:
+        held.drop(holder)
+    assert (len(held), held._of, held._at, held._shares._of, held._addresses._of) == (0, {}, {}, {}, {})
+
+
+@given(st.lists(st.sampled_from(PLACES), max_size=60))
+def test_a_client_has_one_share_whatever_number_of_connections(places: list[tuple[str, Share]]) -> None:
+    held = spread([("a", share) if share.name == "a" else (holder, share) for holder, share in places])
+    assert Counter(spread(places).values()) == Counter(held.values())
+
+
+def test_what_is_of_one_connection_goes_with_it_and_not_with_the_others_of_its_client() -> None:
+    held = shares(most=4, most_each=3)
+    for key in ("one 1", "two 1", "one 2"):
+        held.put(key, key[:3], key, Share("client"))
+    assert not held.has_room("three", Share("client"))
+    held.drop("one")
+    assert (held.of("one"), held.of("two"), held.values()) == ([], ["two 1"], ["two 1"])
+    assert held.has_room("three", Share("client"))
+
+
+@given(st.integers(1, 30))
+def test_many_clients_at_one_address_do_not_keep_out_who_comes_from_another(crowd: int) -> None:
+    held: Shares[str] = Shares(MOST, EACH)
+    for number in range(crowd):
+        held.put(str(number), str(number), "crowd", Share(str(number), "here"))
+    for where in ("there", ""):
+        assert held.has_room("newcomer", Share(f"newcomer {where}", where))
+        held.put(where, "newcomer", "newcomer", Share(f"newcomer {where}", where))
+    assert held.of("newcomer") == ["newcomer"] * 2
+
+
+def test_the_greedy_at_an_address_make_room_for_their_neighbours() -> None:
+    held: Shares[str] = Shares(MOST, EACH, most_at=3)
+    for number in range(3):
+        held.put(str(number), "greedy", f"greedy {number}", Share("greedy", "here"))
+    assert held.has_room("modest", Share("modest", "here"))
+    assert held.put("m", "modest", "modest", Share("modest", "here")) == "greedy 0"
+    assert held.values() == ["greedy 1", "greedy 2", "modest"]
+    held.put("n", "another", "another", Share("another", "here"))
+    assert not held.has_room("late", Share("late", "here")), "where everybody has one, nobody has to go"
+    assert held.has_room("late", Share("late", "there"))
+    assert held.put("l", "late", "late", Share("late", "here")) == "greedy 2", "the oldest of the address"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sqlite3
 import sys
@@ -20,10 +21,15 @@ from helpers.processes import Child, Children, Home, free_port, wait_until
 from hivemind_bus_client.link import ClientTerms, KeyNeeded, Link, Opened
 from hivemind_bus_client.message import HiveMessage, Message
 from hivemind_bus_client.noise import derive_psk, generate_static_key
+from hivemind_core.transports.outbox import MAX_BYTES
 
 BIN = Path(sys.executable).parent
 SATELLITE = Path(__file__).parents[1] / "interop" / "drivers" / "satellite.py"
 KEY, PASSWORD = "access-key-of-the-kitchen", "orbital-walnut-cipher-93-lantern"
+
+
+FLOOD, AT_ONCE, WORKING_KB = 3000, 20, 48 * 1024
+"""150 MB, in parts of 1 MB; and what a hub takes to handle some of it."""
 
 
 class OurHub(HubProcess):
@@ -215,6 +221,23 @@ def test_a_hub_that_starts_before_ovos_leaves_it_its_port(children: Children) ->
 # --- a slow reader ------------------------------------------------------------------------------------------
 
 
+def ports_connected_to(process: Child) -> set[int]:
+    """Where the other ends are of what a process has open by TCP and IPv4."""
+    own = {os.readlink(path) for path in Path(f"/proc/{process.pid}/fd").iterdir() if path.is_symlink()}
+    lines = [line.split() for line in Path(f"/proc/{process.pid}/net/tcp").read_text("utf-8").splitlines()[1:]]
+    return {int(line[2].partition(":")[2], 16) for line in lines if f"socket:[{line[9]}]" in own}
+
+
+def memory_kb(process: Child, what: str) -> int:
+    """VmRSS now, or VmHWM: its highest since `forget_peak`."""
+    lines = Path(f"/proc/{process.pid}/status").read_text("utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(what))
+
+
+def forget_peak(process: Child) -> None:
+    Path(f"/proc/{process.pid}/clear_refs").write_text("5", "utf-8")
+
+
 async def _open(port: int, key: str, password: str) -> tuple[websockets.ClientConnection, Link]:
     token = b64encode(f"raw:{key}".encode()).decode()
     socket = await websockets.connect(f"ws://127.0.0.1:{port}/?authorization={token}", compression=None, max_queue=1)
@@ -231,24 +254,34 @@ async def _open(port: int, key: str, password: str) -> tuple[websockets.ClientCo
 
 
 async def test_a_slow_reader_is_closed_and_nobody_else(children: Children) -> None:
+    """It never reads again: its connection ends all the same, and what waited for it was bounded all the while."""
     hub = OurHub(children, agent="embedded")
     hub.add_client(KEY, PASSWORD, name="slow")
     hub.add_client("other-key", PASSWORD, name="other")
     hub.start()
+    assert hub.child is not None
     slow, slow_link = await _open(hub.port, KEY, PASSWORD)
     slow.transport.pause_reading()
+    where = slow.transport.get_extra_info("sockname")[1]
+    assert where in ports_connected_to(hub.child)
     other = satellite(children, hub, "other", "other-key", PASSWORD)
     await asyncio.to_thread(other.expect, "connected")
+    forget_peak(hub.child)
+    before = memory_kb(hub.child, "VmRSS")
     async with websockets.connect(f"ws://127.0.0.1:{hub.bus_port}/core") as bus:
         peer = f"raw::1::slow::raw-{KEY}"
         flood = json.dumps({"type": "flood", "data": {"x": "y" * 50_000}, "context": {"destination": peer}})
-        for _ in range(800):
-            await bus.send(flood)
-    assert hub.child is not None
+        for _ in range(FLOOD // AT_ONCE):
+            for _ in range(AT_ONCE):
+                await bus.send(flood)
+            for _ in range(AT_ONCE):
+                await asyncio.wait_for(bus.recv(), 60)  # a bus tells everybody everything
     await asyncio.to_thread(hub.child.wait_output, "does not read fast enough")
     await asyncio.to_thread(converse, other, "hello")
-    slow.transport.abort()
+    wait_until(lambda: where not in ports_connected_to(hub.child), 60, "the end of the connection")
+    assert memory_kb(hub.child, "VmHWM") - before < MAX_BYTES // 1024 + WORKING_KB
     assert slow_link.is_open  # it was closed from the other side only
+    slow.transport.abort()
 
 
 # --- the database is the released one -----------------------------------------------------------------------

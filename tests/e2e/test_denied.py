@@ -22,7 +22,7 @@ from hivemind_core.binary.files import FileHandler, FileSettings
 from hivemind_core.binary.sender import Sender
 from hivemind_core.binary.speech import SpeechHandler, SpeechSettings
 from hivemind_core.clients import Client
-from hivemind_core.peers import NEW_SESSIONS_AT_ONCE
+from hivemind_core.door import NEW_SESSIONS_AT_ONCE
 from hivemind_core.policy import DenyAllPolicy, Entry, PolicyChain, Verdict
 from hivemind_core.roles import ROLES
 

@@ -104,7 +104,13 @@ def test_all_is_well_on_both_sides_and_nothing_is_changed(ward: Ward) -> None:
     assert (report.code, report.failures()) == (0, [])
     assert '"you said: what time is it"' in report.of("probe", "ok")["reason"]
     assert kept(ward.device) == before
-    assert ward.hub_doctor().code == 0
+    clients = ward.hub.command("list-clients", "--json")
+    report = ward.hub_doctor()
+    assert (report.code, report.failures()) == (0, [])
+    told = report.of("probe", "ok")["reason"]
+    assert '"you said: what time is it" on the message bus' in told
+    assert "Not tried: the way of a device through the hub" in told
+    assert ward.hub.command("list-clients", "--json") == clients
 
 
 def test_the_probe_is_ones_own_words_or_none(ward: Ward) -> None:
@@ -228,6 +234,27 @@ def test_somebody_else_has_the_hubs_port(ward: Ward) -> None:
         ward.hub.port = port
         ward.hub.configure({})
         assert ward.hub_doctor().failures() == [("port", "")]
+
+
+def test_the_bus_that_the_hub_opens_itself_is_asked_through_the_hub_that_runs(ward: Ward) -> None:
+    own_bus = {"module": "embedded", "embedded": {"host": HOST, "port": free_port()}}
+    ward.hub.configure({"agent_protocol": own_bus})
+    assert "does not run" in ward.hub_doctor().of("probe", "warn")["reason"]
+    ward.hub.start()
+    assert '"what time is it" was answered "It is ' in ward.hub_doctor().of("probe", "ok")["reason"]
+
+
+def test_the_hub_above_is_logged_in_at(ward: Ward) -> None:
+    """The one of another account, with this one's credentials; then with a wrong password."""
+    above = HubProcess(ward.children, PROGRAMS / "hivemind-core", ward.hub.bus_port, name="above")
+    above.add_client("key-of-the-lower-hub", OTHER_PASSWORD, name="lower")
+    above.start()
+    block = {"enabled": True, "host": HOST, "port": above.port, "key": "key-of-the-lower-hub"}
+    for password, failures in ((OTHER_PASSWORD, []), (PASSWORD, [("upstream", "wrong_password")])):
+        ward.hub.configure({"upstream": {**block, "password": password}})
+        before = kept(ward.hub.home)
+        assert ward.hub_doctor().failures() == failures
+        assert kept(ward.hub.home) == before
 
 
 def test_the_hub_above_is_away(ward: Ward) -> None:

@@ -1,7 +1,8 @@
 """Peers that vanish, crowd and come in numbers: each costs the hub little, and no other satellite anything.
 
-Slow readers: test_conversation.py; strangers without a session one by one: tests/core/transports/test_intake.py and
-tests/security (W21); `make soak` does all of it at once.
+Slow readers: test_conversation.py and test_limits_readers.py; crowds from elsewhere: test_limits_crowds.py; strangers
+without a session one by one: tests/core/transports/test_intake.py and tests/security (W21). `make soak` does it all
+together.
 """
 
 from __future__ import annotations
@@ -15,17 +16,23 @@ from contextlib import suppress
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from helpers.fault_scene import FaultScene, answered, eventually
+from helpers.block_count import BlockCount
+from helpers.fault_scene import PASSWORD, FaultScene, answered, eventually
+from helpers.flatness import kb_per_thousand
 from helpers.processes import Children
-from helpers.target import Session
+from helpers.target import Session, closed
+from hivemind_bus_client.noise import generate_static_key, public_key
 from hivemind_core.door import MAX_CONNECTIONS_OF_KEY, MAX_HANDSHAKES_OF_ONE
 from hivemind_core.transports.intake import MAX_SILENT
 
 SILENT, UNFINISHED, UNKNOWN = MAX_SILENT + 200, 40, 200
+PIN = "noise_pubkey"
 FEW_FILES = 25
-MESSAGES, AT_ONCE = 8_000, 100
-GROWN_KB = 6_000
-"""Less than a kilobyte for each of them."""
+MESSAGES, SAMPLED, AT_ONCE = 8_000, 200, 100
+KEPT_BLOCKS = 0.1
+"""What a message may leave behind of what Python allocates: not one object for each of them, whatever its size."""
+KB_PER_THOUSAND = 50.0
+"""And of memory that Python does not count."""
 
 
 @pytest.fixture
@@ -74,6 +81,35 @@ async def test_many_devices_with_one_key(scene: FaultScene) -> None:
     await others[0].close()
     again = await _gets_in(scene, "key-1", first.device)
     await answered(again, hall, words="the last one")
+
+
+async def test_devices_that_race_for_one_key(scene: FaultScene) -> None:
+    """Whoever is first has it for good; the others are told so, and nobody else notices."""
+    scene.configure()
+    scene.start()
+    hall = await scene.session("key-2")
+    devices = {device: await _at_the_last_step(scene, device) for device in (generate_static_key() for _ in range(8))}
+    await asyncio.gather(*(one.open(PASSWORD) for one in devices.values()))
+    await eventually(lambda: sum(one.socket.close_code is not None for one in devices.values()) == 7, "all but one")
+    [(first, satellite)] = [(device, one) for device, one in devices.items() if one.socket.close_code is None]
+    assert {one.socket.close_code for one in devices.values() if one is not satellite} == {1008}
+    await answered(satellite, hall)
+    await eventually(lambda: scene.rows()["key-1"].metadata.get(PIN), "the pin")
+    assert scene.rows()["key-1"].metadata[PIN] == public_key(first).hex()
+    await satellite.close()
+    again = await _gets_in(scene, "key-1", first)
+    await answered(again, hall, words="here again")
+    second = await scene.session("key-1", device=next(device for device in devices if device != first))
+    assert await closed(second.socket, 60) == 1008
+    await answered(again, hall, words="still here")
+
+
+async def _at_the_last_step(scene: FaultScene, device: bytes) -> Session:
+    """A device that has everything it needs to send what proves who it is."""
+    own = {"session": {"session_id": "the-same"}, "site_id": "kitchen"}
+    session = Session(await scene.raw("key-1"), own, device)
+    await session.begin(PASSWORD)
+    return session
 
 
 async def _gets_in(scene: FaultScene, key: str, device: bytes) -> Session:
@@ -144,14 +180,22 @@ async def _comes_in(scene: FaultScene, key: str) -> Session:
 
 
 async def test_memory_stays_what_it_was(scene: FaultScene) -> None:
-    """`make soak` does it over a million messages."""
+    """Nothing of a message is kept, and fifty bytes of each would be seen; `make soak` does it over a million."""
     scene.configure()
-    scene.start()
+    counted = BlockCount(scene.children.folder / "counting")
+    scene.start(counted.env)
     kitchen = await scene.session("key-1")
     await _talk(kitchen, MESSAGES // 4)
-    before = scene.status("VmRSS")
-    await _talk(kitchen, MESSAGES)
-    assert scene.status("VmRSS") - before < GROWN_KB
+    before, samples = counted.of(scene.process), []
+    for so_far in range(0, MESSAGES, SAMPLED):
+        samples.append((so_far, scene.status("VmRSS")))
+        await _talk(kitchen, SAMPLED)
+    assert counted.of(scene.process) - before < MESSAGES * KEPT_BLOCKS
+    assert kb_per_thousand(samples) < KB_PER_THOUSAND
+    counted.leak(scene.process)
+    before = counted.of(scene.process)
+    await _talk(kitchen, MESSAGES // 4)
+    assert counted.of(scene.process) - before > MESSAGES // 4 * KEPT_BLOCKS, "a leak is not seen"
 
 
 async def _talk(satellite: Session, count: int) -> None:

@@ -35,12 +35,12 @@ from hivemind_bus_client.driver import HandshakeTimedOut
 from hivemind_bus_client.legacy_crypto import password_envelope
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 from hivemind_bus_client.noise import generate_static_key
-from hivemind_bus_client.refusals import REFUSALS, HiveMindRefused, Refusal
+from hivemind_bus_client.refusals import REFUSALS, TRY_AGAIN_LATER, HiveMindRefused, Refusal
 from hivemind_bus_client.return_hints import wait_in
 from hivemind_core.config import WebSocketConfig
 from hivemind_core.door import MAX_HANDSHAKES_OF_ONE
 from hivemind_core.hub_identity import HubIdentity
-from hivemind_core.limits import FREE_FAILURES
+from hivemind_core.limits import FREE_FAILURES, LONGEST_WAIT_S
 from hivemind_core.limits_config import LimitsConfig, Rate
 from hivemind_core.origins import AllowedOrigins
 from hivemind_core.proxies import TrustedProxies
@@ -182,7 +182,11 @@ async def too_many_failures(stage: Stage) -> Told:
     for ahead_s in (*[0] * FREE_FAILURES, 1, 2, 4, 8, 16):
         hub.ahead_s += ahead_s
         assert (await closed(await hub.raw("another-key")))[0] == 1008
-    return await stage.told_by(hub.port, "another-key")
+    hub.stand_still()
+    hub.ahead_s += 10
+    told = await stage.told_by(hub.port, "another-key")
+    assert 1 < wait_in(told.text) <= LONGEST_WAIT_S - 10, "what is left of it"
+    return told
 
 
 async def too_many_connections(stage: Stage) -> Told:
@@ -319,8 +323,8 @@ async def slow_reader(stage: Stage) -> Told:
             await asyncio.sleep(0)
     await eventually(lambda: REFUSALS["slow_reader"].sentence in stage.log.text)
     socket.transport.abort()
-    row = REFUSALS["slow_reader"]
-    return await stage.told_after((row.close_code, row.wire_reason))
+    [ended] = [each for each in hub.hub.rejections.recent() if each.code == "slow_reader"]
+    return await stage.told_after((REFUSALS["slow_reader"].close_code, ended.reason))
 
 
 async def shutting_down(stage: Stage) -> Told:
@@ -483,6 +487,8 @@ async def test_a_person_is_told_the_sentence_and_the_cure(code: str, stage: Stag
     assert told.refusal == row, told.text
     assert row.sentence.rstrip(".") in told.text
     assert row.cure in told.text
+    says_when = row.close_code == TRY_AGAIN_LATER and code != "too_many_requests"  # which says it in a header
+    assert bool(wait_in(told.text)) is says_when
     by_the_hub = [x.getMessage() for x in stage.log.records if x.name.startswith("hivemind_core")]
     assert any(str(REFUSALS[code]) in line for line in by_the_hub) is drive.logged
     fields = [getattr(x, "hivemind_refusal", {}) for x in stage.log.records if x.name.startswith("hivemind_core")]

@@ -66,12 +66,17 @@ def _holds_a_secret(path: Path) -> bool:
 async def w19_end_without_a_word(target: Target) -> str:
     kitchen = await target.session(target.key())
     await target.registered(kitchen)
+    name = target.bus_frames("hive.client.connect")[-1]["data"].get("peer")
     assert target.hub.child is not None
     target.hub.child.process.terminate()
     code = await closed(kitchen.socket)
     await asyncio.to_thread(target.hub.stop)
+    left = lambda: [frame["data"].get("peer") for frame in target.bus_frames("hive.client.disconnect")]  # noqa: E731
+    told = await soon(lambda: name in left(), target.within(1))
     await asyncio.to_thread(target.hub.start)
-    return "" if code == 1001 else f"satellites see the connection break ({code})"
+    if code != 1001:
+        return f"satellites see the connection break ({code})"
+    return "" if told else "nobody on the agent bus is told who has left"
 
 
 async def w20_port_in_use(target: Target) -> str:
@@ -133,17 +138,28 @@ async def w36_weak_password_allowed(target: Target) -> str:
 
 
 async def w14_http_session_of_somebody_else(target: Target) -> str:
-    """From another address, with the access key alone."""
+    """With the access key alone: from another address, and from the same where the owner returns cookies."""
     url = f"http://{HOST}:{target.hub.port}"
-    query = {"authorization": _token(target.key())}
-    thief = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
-    async with aiohttp.ClientSession(url) as owner, aiohttp.ClientSession(url, connector=thief) as stranger:
-        async with owner.post("/connect", params=query) as answer:
-            assert (await answer.json())["status"] == "Connected"
-        async with stranger.get("/get_messages", params=query) as answer:
-            drained = (await answer.json()).get("messages")
-        async with stranger.post("/disconnect", params=query) as answer:
-            ended = (await answer.json()).get("status") == "Disconnected"
+    elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+    jar = aiohttp.CookieJar(unsafe=True)  # which takes those of an address
+    async with aiohttp.ClientSession(url) as owner, aiohttp.ClientSession(url, connector=elsewhere) as stranger:
+        found = await _taken_over(owner, stranger, _token(target.key()))
+    async with aiohttp.ClientSession(url, cookie_jar=jar) as owner, aiohttp.ClientSession(url) as neighbour:
+        return found or await _taken_over(owner, neighbour, _token(target.key()))
+
+
+async def _taken_over(owner: aiohttp.ClientSession, thief: aiohttp.ClientSession, token: str) -> str:
+    query = {"authorization": token}
+    async with owner.post("/connect", params=query) as answer:
+        assert (await answer.json())["status"] == "Connected"
+    async with owner.get("/get_messages", params=query) as answer:
+        assert "messages" in await answer.json()
+    async with thief.get("/get_messages", params=query) as answer:
+        drained = (await answer.json()).get("messages")
+    async with thief.post("/disconnect", params=query) as answer:
+        ended = (await answer.json()).get("status") == "Disconnected"
+    async with owner.get("/get_messages", params=query) as answer:
+        ended = ended or "messages" not in await answer.json()
     return "the access key alone drains and ends the session of another" if drained or ended else ""
 
 

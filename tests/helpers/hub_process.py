@@ -34,6 +34,8 @@ class HubProcess:
         self.bus_port = bus_port
         self.home = children.home(name)
         self.child: Child | None = None
+        self.environ: dict[str, str] = {}
+        """Further variables of its environment."""
         self._children = children
         self._program = program
         self.configure({})
@@ -88,7 +90,7 @@ class HubProcess:
 
     def start(self) -> Child:
         """Start it and wait until it accepts connections, and ours until it has joined the bus there is."""
-        return self._started({})
+        return self._started(self.environ)
 
     def _started(self, env: Mapping[str, str]) -> Child:
         self.child = self._children.spawn(self.name, [self._program, "listen"], self.home, env)

@@ -29,6 +29,7 @@ from hivemind_core.hub_identity import HubIdentity
 from hivemind_core.policy import PolicyChain
 from hivemind_core.roles import DEFAULT_ROLE, ROLES
 from hivemind_core.service import Service
+from hivemind_core.storage import Store
 from hivemind_core.storage.sqlite import SQLiteStore
 from hivemind_core.testing import RecordingAgent
 from hivemind_core.transports.websocket import WebSocketTransport
@@ -79,13 +80,16 @@ class LiveHub:
 
     async def start(self) -> None:
         clocks = Clocks(lambda: self._clock() + self.ahead_s)
-        db = ClientDatabase(SQLiteStore(self.database))
+        db = ClientDatabase(self._store())
         config, policies = self.config, self._policies
         parts = {"clocks": clocks, "derive": self._derive, **self._parts}
         self.hub = Hub(config, self.identity, db, self.agent, policies, **parts)
         transport = WebSocketTransport(self.hub, replace(config.websocket, port=self.port))
         self.service = Service(self.hub, [transport])
         await self.service.start()
+
+    def _store(self) -> Store:
+        return SQLiteStore(self.database)
 
     def stand_still(self) -> None:
         """Let no time go by for it but `ahead_s`: nothing is forgiven meanwhile, however long the machine takes."""
@@ -99,7 +103,7 @@ class LiveHub:
 
     def stored(self) -> list[Client]:
         """The rows as they are in the file."""
-        store = SQLiteStore(self.database)
+        store = self._store()
         rows = store.load()
         store.close()
         return rows
@@ -117,10 +121,12 @@ class LiveHub:
         token = quote(b64encode(f"raw:{key}".encode()).decode(), safe="")
         return await connect(f"ws://{HOST}:{self.port}/?authorization={token}", additional_headers=headers)
 
-    async def session(self, key: str, password: str) -> tuple[ClientConnection, Link]:
-        """A connection with a session, whose frames the test makes."""
-        socket = await self.raw(key)
-        link = Link.client(ClientTerms(generate_static_key(), {"session": {"session_id": "raw"}}), 0.0)
+    async def session(
+        self, key: str, password: str, headers: dict[str, str] | None = None, device_key: bytes = b""
+    ) -> tuple[ClientConnection, Link]:
+        """A connection with a session, whose frames the test makes; without its key it is another device."""
+        socket = await self.raw(key, headers)
+        link = Link.client(ClientTerms(device_key or generate_static_key(), {"session": {"session_id": "raw"}}), 0.0)
         while not link.is_open:
             for event in link.receive(await socket.recv(), 0.0):
                 if isinstance(event, KeyNeeded):

@@ -157,8 +157,7 @@ class MixedMesh:
 
     def _hub(self, level: str, make: str, site: str, seats: Mapping[str, Seat], above: Node | None) -> Node:
         record = self.children.home(f"bus-{level}").path / "record"
-        bus = self.children.spawn(f"bus-{level}", [sys.executable, LEVEL_BUS, "--level", level, "--record", record])
-        hub = HubProcess(self.children, programs(make) / "hivemind-core", bus.expect("ready")["port"], name=level)
+        hub = HubProcess(self.children, programs(make) / "hivemind-core", self._bus(level, record), name=level)
         node = Node(make, site, hub, record, self._identity(make, hub.home, site))
         hub.configure(self._settings(node, level, seats, above))
         for name in seats:
@@ -171,6 +170,12 @@ class MixedMesh:
         if above is not None:
             wait_until(lambda: joined(node, above), WAIT_S, f"{level} at the hub above")
         return node
+
+    def _bus(self, level: str, record: Path) -> int:
+        """Start the bus of a level's agent; its port."""
+        argv: list[str | Path] = [sys.executable, LEVEL_BUS, "--level", level, "--record", record]
+        port: int = self.children.spawn(f"bus-{level}", argv).expect("ready")["port"]
+        return port
 
     def _identity(self, make: str, home: Home, site: str) -> str:
         """Make a hub's identity, which is where each make looks for it; the public key."""

@@ -31,7 +31,7 @@ from .pair import OURS, programs
 from .processes import PATIENCE_S, Children, free_port
 
 KEY, PASSWORD = "key-of-the-kitchen", "correct horse battery staple 42"
-KEYS = tuple(f"key-number-{number}" for number in range(2, 64))
+KEYS = tuple(f"key-number-{number}" for number in range(2, 160))
 """Of further clients, with the same password and rights."""
 SOON_S = 10.0
 """When an attack gives up that waits for what need not come."""
@@ -42,7 +42,13 @@ class Target:
     """The hub, its bus and its database. `key` gives each attack a client of its own."""
 
     def __init__(
-        self, children: Children, make: str = OURS, config: dict[str, Any] | None = None, *, like: Target | None = None
+        self,
+        children: Children,
+        make: str = OURS,
+        config: dict[str, Any] | None = None,
+        *,
+        like: Target | None = None,
+        environ: dict[str, str] | None = None,
     ) -> None:
         """Start a hub. One that is `like` another has its clients, and is called by its site in `config`."""
         name = str((config or {}).get("site_id") or "hub")
@@ -51,6 +57,7 @@ class Target:
         self.bus_port = free_port()
         self.start_bus()
         self.hub = HubProcess(children, programs(make) / "hivemind-core", self.bus_port, name=name)
+        self.hub.environ.update(environ or {})
         self._identity(name)
         self.hub.configure(self._placed(config or {}))
         self._open: list[ClientConnection] = []

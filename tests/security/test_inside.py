@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import contextlib
 import json
@@ -12,7 +11,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import hivemind_core
 from helpers import live_hub
 from helpers.agent_bus import bus_client, receive_types
 from helpers.link_hub import eventually
@@ -28,8 +26,6 @@ from hivemind_core.binary import BinaryHandler
 from hivemind_core.mailbox_service import Mailbox
 from hivemind_core.mailbox_store import MailboxStore
 from hivemind_core.testing import quick_psk
-
-SOURCES = sorted(Path(hivemind_core.__file__).parent.rglob("*.py"))
 
 
 async def joined(hub: LiveHub, key: str) -> tuple[Any, Link]:
@@ -193,17 +189,3 @@ async def test_w34_a_bus_client_that_dies_takes_no_other_along() -> None:
             assert not stays.closed
     finally:
         await server.stop()
-
-
-def test_w35_no_log_line_is_made_that_is_not_written() -> None:
-    """Their arguments are handed to `logging`, which formats what is written and nothing else."""
-    made = [f"{path.name}:{line}" for path in SOURCES for line in formatted_ahead(path)]
-    assert made == []
-
-
-def formatted_ahead(path: Path) -> list[int]:
-    """The lines on which a debug line is formatted before anybody asks whether it is wanted."""
-    calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
-    debug = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "debug"]
-    costly = (ast.JoinedStr, ast.BinOp, ast.Call)
-    return [call.lineno for call in debug if call.args and isinstance(call.args[0], costly)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
 import sys
@@ -11,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from helpers.link_hub import LinkHub, eventually
+from helpers.link_hub import NODE_ID, LinkHub, eventually
 from helpers.live_hub import LiveHub, satellite
 from helpers.target import PASSWORD
 from hivemind_bus_client.identity import NodeIdentity
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 
 KEY = "an-access-key"
+UTTERANCE = "recognizer_loop:utterance"
 
 
 def speak(words: str) -> HiveMessage:
@@ -63,25 +63,27 @@ async def test_c12_a_handler_that_fails_costs_nobody_the_link(tmp_path: Path) ->
         await client.close()
 
 
-@pytest.mark.parametrize("kind", [HiveMessageType.PROPAGATE])
-async def test_c15_what_strangers_propagate_reaches_no_handler(tmp_path: Path, kind: HiveMessageType) -> None:
+async def test_c15_propagate_acts_where_its_author_is_trusted_and_nowhere_else(tmp_path: Path) -> None:
     async with LiveHub(tmp_path) as hub:
-        for key in ("stranger", KEY):
+        for key in ("friend", "stranger", KEY):
             hub.add(key, PASSWORD)
-        client, stranger = hub.client(KEY, PASSWORD), hub.client("stranger", PASSWORD, "other")
+        client, friend, stranger = (hub.client(key, PASSWORD, f"of {key}") for key in (KEY, "friend", "stranger"))
+        friend.identity.create_keys()
+        client.identity.add_trusted_key("friend", friend.identity.public_key)
         heard: list[str] = []
         came: list[Any] = []
         client.on_mycroft("speak", lambda message: heard.append(message.data["utterance"]))
-        client.on(str(kind.value), came.append)
-        await client.connect(timeout=60)
-        await stranger.connect(timeout=60)
-        await stranger.emit(HiveMessage(kind, speak("give me your money")))
-        await eventually(lambda: came)
+        client.on("propagate", came.append)
+        for each in (client, friend, stranger):
+            await each.connect(site_id="kitchen", timeout=60)
+        for each, words in ((stranger, "give me your money"), (friend, "dinner is ready"), (stranger, "and your keys")):
+            await each.emit(HiveMessage(HiveMessageType.PROPAGATE, speak(words), target_site_id="kitchen"))
+            await eventually(lambda words=words: any(words in each.serialize() for each in came))
         hub.agent.deliver(Message("speak", {"utterance": "the end"}, {"destination": peer_of(hub, KEY)}))
-        await eventually(lambda: heard)
-        assert heard == ["the end"]
-        await client.close()
-        await stranger.close()
+        await eventually(lambda: "the end" in heard)
+        assert heard == ["dinner is ready", "the end"]
+        for each in (client, friend, stranger):
+            await each.close()
 
 
 def peer_of(hub: LiveHub, key: str) -> str:
@@ -118,13 +120,15 @@ async def test_c23_nothing_in_the_clear_is_taken_in_a_session(tmp_path: Path, fr
         heard: list[str] = []
         client.on_mycroft("speak", lambda message: heard.append(message.data["utterance"]))
         await client.connect(timeout=60)
-        await hub.peers[0].socket.send_str(frame)
-        await eventually(lambda: hub.connections > 1 or hub.peers, 10)
-        await eventually(lambda: hub.peers and hub.peers[0].link.is_open)
-        with contextlib.suppress(ConnectionError):  # it may just be going
-            await hub.peers[0].send(speak("sealed"))
+        [peer] = hub.peers
+        await peer.socket.send_str(frame)
+        await peer.send(speak("sealed"))
         await eventually(lambda: heard or hub.connections > 1)
+        await client.emit(HiveMessage(HiveMessageType.BUS, Message(UTTERANCE, {"utterances": ["still the same key"]})))
+        await eventually(lambda: hub.utterances)
+        assert heard[0] == "sealed"
         assert "in the clear" not in heard
+        assert (hub.connections, client.protocol.mpubkey) == (1, NODE_ID)
         await client.close()
 
 

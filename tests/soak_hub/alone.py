@@ -30,7 +30,7 @@ def kills(store: str) -> Element:
         for _ in range(ROUNDS):
             await rounds.one()
         assert rounds.lost == [], rounds.lost
-        await answered(await scene.session("key-4"))
+        await answered(await rounds.session("key-4"))
         await scene.hang_up()
         return f"{ROUNDS} rounds, {len(rounds.added)} clients and {len(rounds.deposited)} deposits acknowledged"
 

@@ -20,17 +20,19 @@ from dataclasses import dataclass
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
-from helpers.fault_scene import Disk, FaultScene
+from helpers.fault_scene import PASSWORD, Disk, FaultScene, eventually
 from helpers.processes import wait_until
 from helpers.target import Session
 from hivemind_bus_client.noise import generate_static_key
+from hivemind_core.clients import Client
 from hivemind_core.door import MAX_CONNECTIONS_OF_KEY
+from hivemind_core.roles import DEFAULT_ROLE, ROLES
 
 from . import bus
 
 CALM_S = (2.0, 6.0)
 SILENT, UNFINISHED, UNKNOWN = 1200, 40, 200
-GIANT_BYTES = 20_000_000
+GIANT_BYTES, RACING = 20_000_000, 8
 SLOW = range(1, 4)
 """The numbers of the clients that misbehave as slow readers."""
 NOTICED_S, SETTLED_S = 60.0, 3.0
@@ -65,10 +67,15 @@ class Faults:
         self._random = chance
         self._devices: dict[str, bytes] = {}
 
-    async def go_on(self, until: float) -> None:
-        """Do one after the other until a time (monotonic)."""
+    @property
+    def all_were(self) -> bool:
+        """Every one has happened at least once."""
+        return {each.what for each in self.done} >= {*ACTS}
+
+    async def go_on(self, is_over: Callable[[], bool]) -> None:
+        """Do one after the other until it is over."""
         deck: list[str] = []
-        while time.monotonic() < until:
+        while not is_over():
             if not deck:
                 deck = self._random.sample(sorted(ACTS), len(ACTS))
             await self._one(deck.pop())
@@ -140,6 +147,17 @@ class Faults:
             await self._session("key-6", f"device-{number}")
         if await self._scene.refused("key-6") != 1013:
             raise Harm("one connection too many was not refused")
+        await self._session("key-5")
+
+    async def race(self) -> None:
+        """Devices come at once with a key that is new: one of them has it from then on."""
+        key, scene = f"race-{len(self.done)}", self._scene
+        with closing(scene.opened()) as database:
+            database.add(Client(0, key, key, password=PASSWORD, allowed_types=ROLES[DEFAULT_ROLE].types))
+        sessions = await asyncio.gather(*(scene.session(key, session_id=str(number)) for number in range(RACING)))
+        await eventually(lambda: len(_ends(sessions)) == RACING - 1, "that one device is left")
+        if set(_ends(sessions)) != {1008}:
+            raise Harm(f"those that came too late were told {_ends(sessions)}")
         await self._session("key-5")
 
     # the bus
@@ -258,6 +276,10 @@ class Faults:
         raise Harm(f"{key} cannot come in")
 
 
+def _ends(sessions: list[Session]) -> list[int]:
+    return [one.socket.close_code for one in sessions if one.socket.close_code is not None]
+
+
 def start_bus(scene: FaultScene) -> None:
     """Start the assistant's bus."""
     scene.bus = scene.children.spawn("bus", [sys.executable, bus.__file__, str(scene.bus_port)])
@@ -269,6 +291,7 @@ ACTS: dict[str, Callable[[Faults], Awaitable[None]]] = {
     "vanished peers": Faults.vanished,
     "thousands of connects": Faults.crowd,
     "one key, many devices": Faults.one_key,
+    "devices that race": Faults.race,
     "bus paused": Faults.bus_paused,
     "bus stalled": Faults.bus_stalled,
     "bus killed": Faults.bus_killed,

@@ -20,6 +20,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
     """Everything, as JSON can hold it."""
     ledger, watch = outcome.ledger, outcome.watch
     fates, lost = ledger.account()
+    alone = watch.alone()
     kinds: dict[str, dict[str, int]] = defaultdict(dict)
     for (kind, fate), count in sorted(fates.items()):
         kinds[kind][fate] = count
@@ -36,6 +37,13 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "memory_kb": {"least": min(watch.memory_kb), "most": max(watch.memory_kb), "growth": watch.growth_kb()},
         "descriptors": dict(zip(("before", "after"), outcome.files, strict=True)),
         "creep": {"kb": watch.creep_kb, "seconds": watch.quiet_s},
+        "traffic_alone": {
+            "messages": alone[-1][0] - alone[0][0] if alone else 0,
+            "seconds": len(alone),
+            "kb_per_1000_messages": watch.slope(),
+            "blocks_per_message": watch.kept_blocks(),
+        },
+        "memory_by_messages": watch.intervals(),
         "memory_kb_by_second": watch.memory_kb,
         "most_descriptors": max(watch.descriptors),
         "own_pauses": len(ledger.pauses),
@@ -90,6 +98,12 @@ def text(found: dict[str, Any]) -> str:
         "",
         "  answers, ms:",
     ]
+    if (alone := found["traffic_alone"])["messages"]:
+        lines.insert(
+            -2,
+            f"  memory in {alone['messages']} messages of nothing but traffic, {alone['seconds']} s:"
+            f" {alone['kb_per_1000_messages']:+g} kB a thousand, {alone['blocks_per_message']:+g} objects each",
+        )
     lines += [
         f"  {what:24}{times['n']:7} times, p50 {times['p50']:g}, p99 {times['p99']:g}, max {times['max']}"
         for what, times in found["answer_ms"].items()

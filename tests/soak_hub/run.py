@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from helpers.block_count import BlockCount
 from helpers.fault_scene import PASSWORD, Disk, FaultScene
 from helpers.processes import Children
 from hivemind_bus_client.identity import NodeIdentity
@@ -28,12 +29,14 @@ from soak.satellites import Hive, Satellite, access_key
 from .alone import Alone
 from .faults import Done, Faults, start_bus
 from .ledger import HubLedger
-from .watch import Watch
+from .watch import ENOUGH_SAMPLES, Watch
 
 MISBEHAVING = 8
 UTTERANCES_PER_S, TO_ALL_PER_S = 40.0, 0.5
 PING_S = 5.0
 ALL_UP_S, REST_S, CALM_S = 60.0, 50.0, 8.0
+STUCK_S = 60.0
+"""Where no message was sent for so long, none will be."""
 FILES = 8192
 AWAY = re.compile(r"^(\S+ \S+) WARNING \S+ The message bus at \S+ is away", re.MULTILINE)
 TRACEBACK = "Traceback (most recent call last)"
@@ -50,6 +53,9 @@ class Plan:
     """How many times the usual traffic."""
     alone: bool = True
     """Whether hubs of their own are killed and damaged meanwhile."""
+    messages: int = 0
+    """Not 0: how many are sent, instead of how long. Faults happen in the first half of them, each at least once; in
+    the second there is nothing but traffic."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ class _Run:
         self._watch = Watch()
         self._faults = Faults(scene, disk, random.Random(plan.seed), self._watch.is_cold)
         self._alone = Alone(folder, random.Random(plan.seed + 1))
+        self._counted = BlockCount(folder / "counting")
         self._crowd: list[Satellite] = []
 
     async def go(self) -> Outcome:
@@ -100,15 +107,17 @@ class _Run:
             await self._until(lambda: all(each.hub is not None for each in self._crowd), "all are connected")
             await asyncio.sleep(CALM_S)
             files_before = scene.descriptors()
-            say(f"{plan.satellites} satellites are connected; faults for {plan.minutes:g} minutes, seed {plan.seed}")
+            length = f"{plan.messages} messages" if plan.messages else f"faults for {plan.minutes:g} minutes"
+            say(f"{plan.satellites} satellites are connected; {length}, seed {plan.seed}")
             begun = time.monotonic()
-            over = begun + 60 * plan.minutes
+            faults_are_over = self._until_faults_end(begun)
             talking = [asyncio.create_task(work) for work in self._traffic()]
             watching = asyncio.create_task(self._watch.follow(scene, ledger, self._is_quiet))
-            alone = asyncio.create_task(self._alone.go_on(lambda: time.monotonic() > over or not plan.alone))
-            await self._faults.go_on(over)
+            alone = asyncio.create_task(self._alone.go_on(lambda: faults_are_over() or not plan.alone))
+            await self._faults.go_on(faults_are_over)
             await alone
             await asyncio.sleep(CALM_S)
+            await self._traffic_alone()
             for task in talking:
                 task.cancel()
             await self._come_to_rest()
@@ -124,8 +133,39 @@ class _Run:
         wrong += [f"{each.name} was refused: {text}" for each in self._crowd for text in each.refusals]
         wrong += [_trace(output)] if TRACEBACK in output else []
         wrong += [] if scene.process.running else ["the hub ended"]
+        wrong += [f"{len(ledger.sent)} messages were sent, no more"] if len(ledger.sent) < plan.messages else []
         files, seconds = (files_before, files_after), time.monotonic() - begun
         return Outcome(plan, ledger, self._faults.done, self._alone, self._watch, files, wrong, seconds)
+
+    def _until_faults_end(self, begun: float) -> Callable[[], bool]:
+        plan = self._plan
+        if not plan.messages:
+            return lambda: time.monotonic() > begun + 60 * plan.minutes
+
+        def are_over() -> bool:
+            return not self._scene.process.running or (
+                len(self._ledger.sent) >= plan.messages / 2 and self._faults.all_were
+            )
+
+        return are_over
+
+    async def _traffic_alone(self) -> None:
+        """Let the rest of the messages be sent."""
+        if self._plan.messages:
+            say(f"{len(self._ledger.sent)} messages so far; from now on nothing but traffic")
+            self._watch.is_alone(await self._blocks())
+            sent, since = 0, time.monotonic()
+            while time.monotonic() < since + STUCK_S and not self._has_all():
+                await asyncio.sleep(1)
+                if len(self._ledger.sent) > sent:
+                    sent, since = len(self._ledger.sent), time.monotonic()
+            self._watch.ends(await self._blocks())
+
+    async def _blocks(self) -> int:
+        return await asyncio.to_thread(self._counted.of, self._scene.process)
+
+    def _has_all(self) -> bool:
+        return len(self._ledger.sent) >= self._plan.messages and len(self._watch.alone()) >= ENOUGH_SAMPLES
 
     def _is_quiet(self) -> bool:
         return time.monotonic() > self._faults.heavy_until
@@ -147,7 +187,7 @@ class _Run:
                 name = access_key(number)
                 more = {"can_propagate": True, "metadata": metadata}
                 database.add(Client(0, name, name, password=PASSWORD, allowed_types=types, **more))
-        scene.start()
+        scene.start(self._counted.env)
         uri = f"ws://127.0.0.1:{scene.hub.port}"
         hive = Hive([uri, uri], psk, self._ledger, self._numbers, self._random)
         self._crowd += [Satellite(hive, number) for number in range(self._plan.satellites)]

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 GREETING = encode(Message("connected", {}, {"session": {"session_id": "default"}}))
 HEARTBEAT_S = 30.0
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+VISITOR = "HiveMind-Visitor"
+"""Header of a client that only asks, such as `hivemind-core doctor`; it answers nobody, and does not count."""
 
 
 class _Client:
@@ -34,6 +36,7 @@ class _Client:
 
     def __init__(self, ws: web.WebSocketResponse, request: web.Request, tuning: BusTuning) -> None:
         self.name = _peer_name(request)
+        self.is_visitor = VISITOR in request.headers
         self.outbox = Outbox(tuning.queue)
         self.goodbye: asyncio.Task[None] | None = None
         self._ws = ws
@@ -80,8 +83,8 @@ class BusServer:
 
     @property
     def client_count(self) -> int:
-        """How many services are attached."""
-        return len(self._clients)
+        """How many services are attached, visitors left out."""
+        return sum(not client.is_visitor for client in self._clients)
 
     @property
     def queued(self) -> int:

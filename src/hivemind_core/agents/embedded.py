@@ -57,14 +57,14 @@ class EmbeddedAgent:
 
     async def start(self, deliver: Deliver) -> None:
         """Open the bus, or begin to join the one that is there. Raises ConfigError when neither can be."""
-        self._inbox = inbox = Inbox(deliver)
-        if await _answers(self._address) or not await self._serve(inbox):
+        self._inbox = Inbox(deliver)
+        if await _answers(self._address) or not await self._serve():
             log.info("Something serves %s already: joining it as a client", self._address.url)
             self._joined = BusConnection(self._address, self._tuning or BusTuning())
             self._joined.start(deliver)
 
-    async def _serve(self, inbox: Inbox) -> bool:
-        server = BusServer(self._address, self._tuning or BusTuning(queue=SERVER_QUEUE), inbox.put)
+    async def _serve(self) -> bool:
+        server = BusServer(self._address, self._tuning or BusTuning(queue=SERVER_QUEUE), self._heard)
         try:
             await server.start()
         except OSError as error:
@@ -95,10 +95,20 @@ class EmbeddedAgent:
         if self._server is None or self._inbox is None or len(frame) > MAX_FRAME_BYTES:
             return False
         self._put(frame, self._server, self._inbox)
-        if self._server.client_count == 0:
-            for reply in self._assistant.answers_to(message):
-                self._put(encode(reply), self._server, self._inbox)
+        self._answer(message)
         return True
+
+    def _heard(self, message: Message) -> None:
+        """Take in what was said on the served bus; only a visitor can have said it while nobody else is there."""
+        if self._inbox is not None:
+            self._inbox.put(message)
+        self._answer(message)
+
+    def _answer(self, message: Message) -> None:
+        if self._server is None or self._inbox is None or self._server.client_count:
+            return
+        for reply in self._assistant.answers_to(message):
+            self._put(encode(reply), self._server, self._inbox)
 
     @staticmethod
     def _put(frame: bytes, server: BusServer, inbox: Inbox) -> None:

@@ -115,7 +115,7 @@ class Cluster:
             MESH: self._mesh,
             BACK: self._mesh,
             DIRECT: lambda hub, frame: self._to.direct(frame["to"], HiveMessage.from_wire(frame["m"])),
-            UP: lambda hub, frame: self._to.lift(member(hub), HiveMessage.from_wire(frame["m"])),
+            UP: self._lift,
             ABOVE: lambda hub, frame: self._to.above(HiveMessage.from_wire(frame["m"])),
             "ask": self.calls.asked,
             "told": self.calls.told,
@@ -333,6 +333,7 @@ class Cluster:
     def relay(self, message: HiveMessage, sender: str = "", *, unheard: bool = False) -> list[str] | None:
         hubs = [each.hub for each in self.others() if not (unheard and each.hub in self._sharing)]
         frame = {"t": MESH, "m": message.as_dict, "at": self._wire.latest_ms(), "by": sender}
+        frame["for"] = self._to.client(sender)
         sent = [self._wire.send(hub, frame) for hub in hubs]
         return [member(hub) for hub in hubs] if all(sent) and (hubs or self._wire.available) else None
 
@@ -340,7 +341,7 @@ class Cluster:
         if "at" in frame:
             sent_at = self._clock() - self._wire.passed_s(frame["at"])
             self._not_for = self._presence.came_after(sent_at) | {frame["by"]}
-            self._behind = member(hub) + frame["by"]
+            self._behind = frame.get("for") or member(hub) + frame["by"]
         try:
             self._to.message(member(hub), HiveMessage.from_wire(frame["m"]))
         finally:
@@ -354,8 +355,16 @@ class Cluster:
 
     def lift(self, message: HiveMessage) -> bool:
         """Send a message to the hub above by way of the one that is joined to it."""
-        leader = self.leader
-        return leader.has_parent and self._wire.send(leader.hub, {"t": UP, "m": message.as_dict})
+        leader, sources = self.leader, [str(hop.get("source")) for hop in message.route[-2:]]
+        client = next((name for source in reversed(sources) if (name := self._to.client(source))), "")
+        return leader.has_parent and self._wire.send(leader.hub, {"t": UP, "m": message.as_dict, "for": client})
+
+    def _lift(self, hub: str, frame: Frame) -> None:
+        self._behind = frame.get("for") or member(hub)
+        try:
+            self._to.lift(member(hub), HiveMessage.from_wire(frame["m"]))
+        finally:
+            self._behind = ""
 
     def _undelivered(self, hub: str, frame: Frame) -> None:
         log.warning("a frame (%s) to hub %s may not have arrived", frame.get("t"), hub)

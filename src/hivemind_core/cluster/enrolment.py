@@ -11,6 +11,7 @@ import click
 
 from hivemind_bus_client.exceptions import IdentityFileCorrupted
 
+from ..audit_log import note
 from ..cluster_config import ClusterConfig
 from ..config import Config, ConfigError
 from ..console import Failure
@@ -64,6 +65,8 @@ def create(config: Config, *, new_code: bool, replace: bool) -> None:
         _check_may_create(settings, stored, identity, new_code=new_code, replace=replace)
         sealed = shared_identity.seal(identity, join_code.read(code), settings.name)
         _put(opened, sealed, stored)
+    action = "create --new-code" if new_code else "create --replace" if replace else "create"
+    _note(action, settings, sealed.fingerprint, _former(settings, stored))
     click.echo(CREATED.format(name=settings.name, url=settings.url, code=code))
     if not new_code:
         _tell_of_local_clients(config)
@@ -84,6 +87,20 @@ def _check_may_create(
         fail(NOT_MEMBER, settings)
     if not new_code:
         fail(OWN_IDENTITY if is_ours else OTHERS_IDENTITY, settings)
+
+
+def _former(settings: ClusterConfig, stored: bytes | None) -> str | None:
+    """Return whose identity the cluster had."""
+    try:
+        return None if stored is None else vault.sealed_identity(settings, stored).fingerprint
+    except ConfigError:
+        return "one that could not be read"
+
+
+def _note(action: str, settings: ClusterConfig, identity: str, former: str | None) -> None:
+    """Write into the audit log whose identity counts from now on: whoever has it is this hub."""
+    details = {"cluster": settings.name, "identity": identity}
+    note(f"cluster {action}", details if former in (None, identity) else {**details, "instead of": former})
 
 
 def _put(opened: Vault, sealed: SealedIdentity, stored: bytes | None) -> None:
@@ -111,7 +128,8 @@ def join(config: Config, code: str | None, *, replace: bool) -> None:
     if stored is None:
         fail(NO_IDENTITY, settings)
     sealed = vault.sealed_identity(settings, stored)
-    if _present(replace) == sealed.fingerprint:
+    former = _present(replace)
+    if former == sealed.fingerprint:
         click.echo(f"This hub is a member of the cluster {settings.name!r} already.")
         return
     if not replace:
@@ -121,6 +139,7 @@ def join(config: Config, code: str | None, *, replace: bool) -> None:
     except CannotOpen as error:
         raise Failure(f"The identity of the cluster {settings.name!r} cannot be opened: {error}") from None
     backup = identity_files.put(identity, datetime.now())
+    _note("join --replace" if replace else "join", settings, sealed.fingerprint, former)
     click.echo(f"This hub has the identity of the cluster {settings.name!r} now. Start it, or restart it if it runs.")
     if backup is not None:
         click.echo(f"Its former identity is kept in {backup}.", err=True)

@@ -1,5 +1,5 @@
-"""Checks of what is behind the hub: its assistant's message bus, and the hub above. Nothing but a question whether the
-assistant is ready is put on the bus, unless a turn with it is asked for (`probe`)."""
+"""Checks of the assistant behind the hub. Nothing is put on its message bus but a question whether it is ready, and
+one turn (`probe`), unless that is not wanted."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import json
 import time
 from collections.abc import Iterator
 
-from hivemind_bus_client.doctor.door import look as look_behind
-from hivemind_bus_client.doctor.findings import FAIL, Finding, fail, ok, warn
-from hivemind_bus_client.doctor.network import OPEN, knock, places, reachable, resolved
+from hivemind_bus_client.doctor.findings import Finding, fail, ok, warn
+from hivemind_bus_client.doctor.network import OPEN, knock, places
 
 from ..agents import AGENTS
 from ..agents.busclient import BusAddress
 from ..config import Config, ConfigError
 from .case import HubCase
-from .probe import turn
+from .probe import own_turn, turn
 from .settings import unusable
 from .wire import connected, read
 
@@ -34,26 +33,44 @@ def look(case: HubCase) -> Iterator[Finding]:
         yield fail(WHAT, f"There is no agent named {config.agent_module[:60]!r}.", f"Name one of: {', '.join(AGENTS)}.")
     elif config.agent_module == "builtin":
         yield ok(WHAT, "The built-in assistant answers.")
+        yield from _own(case)
     else:
-        yield from _bus(config, case.probe)
+        yield from _bus(config, case)
 
 
-def _bus(config: Config, probe: str) -> Iterator[Finding]:
+def _own(case: HubCase) -> Iterator[Finding]:
+    if case.probe:
+        yield own_turn(case.probe)
+
+
+def _bus(config: Config, case: HubCase) -> Iterator[Finding]:
     try:
         address = BusAddress.from_config(config.agent)
     except ConfigError as error:
         yield unusable(WHAT, error, START)
         return
     if _is_open(address):
-        yield _asked(address)
-        if probe:
-            yield _said(address, probe)
+        yield _asked(address, config.agent_module)
+        if case.probe:
+            yield _said(address, case.probe)
     elif config.agent_module == "auto":
         yield ok(WHAT, f"No OVOS message bus is at {address.url}: the built-in assistant answers until there is one.")
+        yield from _own(case)
     elif config.agent_module == "embedded":
-        yield ok(WHAT, f"The hub opens its own message bus at {address.url} when it runs.")
+        yield from _closed(address, case)
     else:
         yield fail(WHAT, f"No message bus answers at {address.url}.", START)
+
+
+def _closed(address: BusAddress, case: HubCase) -> Iterator[Finding]:
+    """The bus that the hub opens itself is not there."""
+    if case.hub_runs:
+        yield warn(WHAT, f"The hub runs, but its own message bus at {address.url} is not open.", "Restart the hub.")
+        return
+    yield ok(WHAT, f"The hub opens its own message bus at {address.url} when it runs.")
+    if case.probe:
+        again = "Start it (`hivemind-core listen`), and run `hivemind-core doctor` again."
+        yield warn("probe", "The assistant was asked nothing: the hub does not run, nor does its message bus.", again)
 
 
 def _is_open(address: BusAddress) -> bool:
@@ -72,7 +89,7 @@ def _said(address: BusAddress, text: str) -> Finding:
         return fail("probe", f"The message bus at {address.url} closed the connection ({type(error).__name__}).", START)
 
 
-def _asked(address: BusAddress) -> Finding:
+def _asked(address: BusAddress, module: str) -> Finding:
     from websockets.exceptions import WebSocketException
 
     try:
@@ -81,6 +98,10 @@ def _asked(address: BusAddress) -> Finding:
         return fail(WHAT, f"What answers at {address.url} is no message bus ({type(error).__name__}).", START)
     if ready:
         return ok(WHAT, f"The assistant at {address.url} says that it is ready.")
+    if ready is None and module == "embedded":
+        return ok(
+            WHAT, f"The hub's message bus at {address.url} is open. The built-in assistant answers while it is empty."
+        )
     if ready is None:
         return warn(
             WHAT,
@@ -105,17 +126,3 @@ def _is_ready(address: BusAddress) -> bool | None:
                 data = heard.get("data")
                 return isinstance(data, dict) and data.get("status") is True
     return None
-
-
-def upstream(case: HubCase) -> Iterator[Finding]:
-    """The hub above, where this one joins one: whether it can be reached. Its own log says whether it lets us in."""
-    if case.config is None or not case.config.upstream.enabled:
-        return
-    above = case.config.upstream
-    if above.missing:
-        yield fail("upstream", f"{above.missing} has no value.", "Put in what `hivemind-core add-client` prints there.")
-    found, told = resolved("upstream", above.address.host, above.address.port)
-    told += reachable("upstream", found) if found else []
-    yield from told
-    if not any(finding.verdict == FAIL for finding in told):
-        yield from look_behind("upstream", above.address, case.wall)

@@ -21,3 +21,5 @@ class HubCase:
     """What to say to the assistant; nothing is said where it is empty."""
     config: Config | None = None
     """Once it was read; checks that need it say nothing without it."""
+    hub_runs: bool = False
+    """A hub has answered at a port of this configuration."""

@@ -21,8 +21,10 @@ from .settings import unusable
 
 NEW_ONE = "Make a new one: `hivemind-core delete-client {id}`, then `hivemind-core add-client`."
 NEW_PASSWORD = "Give it a new one: `hivemind-core rotate-password {id}`."
-ALLOW = "Run `hivemind-core allow-msg recognizer_loop:utterance {id}`, or delete it if it is not used."
-MOST_NAMED = 5
+SAY = "recognizer_loop:utterance"
+ALLOW = f"Run `hivemind-core allow-msg {SAY} {{id}}`, or delete it if it is not used."
+LET_SPEAK = f"Run `hivemind-core allow-msg {SAY} {{id}}`{{others}}, unless it is not meant to be spoken to."
+MOST_NAMED, MOST_SILENT_NAMED = 5, 50
 FULL_MB, LITTLE_MB = 20, 200
 WHAT = "clients"
 
@@ -90,11 +92,25 @@ def _who(rows: Sequence[Client], place: str, config: Config) -> Iterator[Finding
         yield from _told(weak, "a password that is too easy to guess, and cannot connect", NEW_PASSWORD, fail)
     mute = [row for row in rows if not row.allowed_types]
     yield from _told(mute, "no allowed message types: what it says is denied", ALLOW, warn)
+    silent = [row for row in rows if row.allowed_types and SAY not in row.allowed_types]
+    yield from _silent(silent)
+
+
+def _silent(rows: Sequence[Client]) -> Iterator[Finding]:
+    """Those that may say something, but nothing to the assistant: a sensor is meant so, a speaker in a room is not."""
+    if rows:
+        rest = ", ".join(str(row.client_id) for row in rows[1:MOST_SILENT_NAMED])
+        others = f", and the same for {rest}" if rest else ""
+        what = f"may not send {SAY}, so what is said to it reaches no assistant"
+        cure = LET_SPEAK.format(id=rows[0].client_id, others=others)
+        yield warn(WHAT, f"{_named(rows, MOST_SILENT_NAMED)}: {what}.", cure)
 
 
 def _told(rows: Sequence[Client], what: str, cure: str, make: Callable[[str, str, str], Finding]) -> Iterator[Finding]:
-    if not rows:
-        return
-    names = ", ".join(f"{row.name!r} (id {row.client_id})" for row in rows[:MOST_NAMED])
-    more = f" and {len(rows) - MOST_NAMED} more" if len(rows) > MOST_NAMED else ""
-    yield make(WHAT, f"{names}{more}: {what}.", cure.format(id=rows[0].client_id))
+    if rows:
+        yield make(WHAT, f"{_named(rows, MOST_NAMED)}: {what}.", cure.format(id=rows[0].client_id))
+
+
+def _named(rows: Sequence[Client], most: int) -> str:
+    names = ", ".join(f"{row.name!r} (id {row.client_id})" for row in rows[:most])
+    return names if len(rows) <= most else f"{names} and {len(rows) - most} more"

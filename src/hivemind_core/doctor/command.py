@@ -10,12 +10,14 @@ from hivemind_bus_client.doctor.machine import clock, versions
 from hivemind_bus_client.doctor.running import Check
 from hivemind_bus_client.doctor.telling import tell
 
-from . import admin, agent, certificates, clients, identity, ports, services, settings, shared
+from . import above, admin, agent, certificates, clients, identity, ports, services, settings, shared
 from .case import HubCase
 
 LIBRARIES = ("aiohttp", "websockets", "cryptography", "zxcvbn")
 AGENT_S = 40.0
 """What a question and a turn with the assistant may take."""
+ABOVE_S = 45.0
+"""What looking at the hub above, and logging in there, may take."""
 OPTIONAL = ("msgspec", "uvloop", "redis", "ovos-bus-client")
 
 
@@ -38,7 +40,7 @@ CHECKS = (
     Check("certificate", certificates.look),
     Check("admin", admin.look),
     Check("agent", agent.look, AGENT_S),
-    Check("upstream", agent.upstream),
+    Check("upstream", above.look, ABOVE_S),
     Check("cluster", shared.look),
     Check("service", services.look),
 )
@@ -48,6 +50,6 @@ CHECKS = (
 def examine(named_config: Path | None, probe: str = "", *, as_json: bool) -> None:
     """Examine this hub and print what was found. Raises Exit with code 1 where something failed.
 
-    `probe` is said to the assistant, where it is not empty.
+    `probe` is said to the assistant; nothing is said where it is empty.
     """
     tell(CHECKS, HubCase(named_config, probe=probe), as_json=as_json)

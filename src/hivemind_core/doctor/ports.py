@@ -13,12 +13,14 @@ from pathlib import Path
 
 from hivemind_bus_client.doctor.findings import Finding, fail, ok, warn
 from hivemind_bus_client.doctor.network import OPEN, Place, knock, places
+from hivemind_bus_client.version import __version__
 
 from ..config import Config, HTTPConfig, WebSocketConfig
 from ..healthcheck import ANYWHERE, PATH, PROBES
 from ..own_address import EVERYWHERE
-from ..whereabouts import as_it_runs
+from ..whereabouts import as_it_runs, running_version
 from .case import HubCase
+from .entrance import knocked
 
 PROBE_S = 4.0
 Front = WebSocketConfig | HTTPConfig
@@ -29,11 +31,14 @@ LISTENING = "0A"
 
 
 def look(case: HubCase) -> Iterator[Finding]:
-    """Every transport that is served."""
+    """Every transport that is served; then which release it is that runs."""
     if case.config is None:
         return
     for front in fronts(as_it_runs(case.config)):
-        yield from _front(front)
+        yield from _front(case, front)
+    running = running_version()
+    if case.hub_runs and running and running != __version__:
+        yield warn(WHAT, f"The hub that runs is {running}, and {__version__} is installed.", "Restart the hub.")
 
 
 def fronts(config: Config) -> Iterator[Front]:
@@ -44,7 +49,7 @@ def fronts(config: Config) -> Iterator[Front]:
         yield config.http
 
 
-def _front(front: Front) -> Iterator[Finding]:
+def _front(case: HubCase, front: Front) -> Iterator[Finding]:
     if front.port == 0:
         yield ok(WHAT, "The hub does not run; it takes any free port when it does.")
         return
@@ -63,7 +68,10 @@ def _front(front: Front) -> Iterator[Finding]:
     except (OSError, ValueError):
         yield _other(front)
         return
+    case.hub_runs = True
     yield ok(WHAT, f"The hub runs and answers at {url.removesuffix(PATH)}.")
+    if isinstance(front, WebSocketConfig):
+        yield knocked(WHAT, url.removesuffix(PATH))
     yield from _ways_in(front)
 
 

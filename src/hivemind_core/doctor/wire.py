@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hivemind_bus_client.doctor.door import any_certificate
 
 from ..agents.busclient import BusAddress
+from ..agents.busserver import VISITOR
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -25,6 +26,7 @@ def connected(address: BusAddress) -> Iterator[ClientConnection]:
 
     context = any_certificate() if address.ssl else None
     options: dict[str, Any] = {"ssl": context, "proxy": None, "compression": None, "max_size": MAX_FRAME}
+    options["additional_headers"] = {VISITOR: "doctor"}
     with connect(address.url, open_timeout=OPEN_S, close_timeout=1, **options) as bus:
         yield bus
 

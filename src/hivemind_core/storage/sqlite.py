@@ -279,8 +279,10 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
 
 
 def _client(row: sqlite3.Row) -> Client:
-    record = {name: row[name] for name in row.keys()}  # noqa: SIM118 - a Row iterates over its values
-    record.update({name: _parsed(record[name]) for name in _JSON_COLUMNS if name in record})
+    record = dict(row)
+    for name in _JSON_COLUMNS:
+        if name in record:
+            record[name] = _parsed(record[name])
     return client_from_record(record)
 
 

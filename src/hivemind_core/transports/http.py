@@ -130,7 +130,8 @@ class HTTPTransport:
             held = Held(self._sessions, self._serve_passed, self._passing.is_at)
             await self._passing.start(held.handlers)
         # A fetch whose connection is lost must take nothing out of its queue.
-        self._server = IntakeServer(self._answer, self._hub.meter.refusals.count, handler_cancellation=True)
+        count, proxies = self._hub.meter.refusals.count, self._config.proxies
+        self._server = IntakeServer(self._answer, count, proxies=proxies, handler_cancellation=True)
         await self._listening.open(self._server)
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep_always())
 
@@ -347,10 +348,11 @@ class HTTPTransport:
         if session.peer is not None:
             self._hub.heard(session.peer)
         await session.settled(queue)
-        now = asyncio.get_running_loop().time()
-        pause_s = session.share.pause_after(now - FETCH_COSTS_S, now)
-        if pause_s is not None:
-            await asyncio.sleep(pause_s)
+        if session.peer is not None:
+            now = asyncio.get_running_loop().time()
+            pause_s = session.peer.loop_share.pause_after(now - FETCH_COSTS_S, now)
+            if pause_s is not None:
+                await asyncio.sleep(pause_s)
         is_mine = await session.news(queue, asked.wait_s)
         session.fetched_at = self._clock()
         if session.ended is not None and not session.has(queue):
@@ -373,7 +375,7 @@ class HTTPTransport:
             if session.is_open and not session.was_open:
                 session.was_open = True
                 self._end_left_behind(session)
-            pause_s = session.share.pause_after(began, time())
+            pause_s = peer.loop_share.pause_after(began, time())
             if pause_s is not None:
                 await asyncio.sleep(pause_s)
         is_part = isinstance(frame, bytes) and peer.link.is_waiting

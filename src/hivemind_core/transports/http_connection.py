@@ -9,7 +9,6 @@ from typing import Any
 from hivemind_bus_client.link import Refused
 
 from ..admission import refused
-from ..fairness import LoopShare
 from ..peers import Peer
 from ..refusal_log import RefusalLog
 from .http_sessions import Bounds, HTTPSession
@@ -75,7 +74,6 @@ class HTTPConnection(HTTPSession):
         self.max_frame_bytes = 0
         self.turn = asyncio.Lock()
         """Held by the request whose frame is being read."""
-        self.share = LoopShare()
         self.was_open = False
         self._clock = clock
         self._end = end

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from hivemind_bus_client.link import Refused
-from hivemind_bus_client.refusals import REFUSALS
+from hivemind_bus_client.refusals import REFUSALS, Refusal, from_close
 from hivemind_bus_client.return_hints import wait_in
 
 from .http_connection import Far, HTTPConnection
@@ -34,7 +34,7 @@ CONNECTED = {"status": "Connected"}
 FORM = "application/x-www-form-urlencoded"
 NOT_CONNECTED = "Client is not connected"
 SENDING_FAILED = "Message sending failed"
-TOO_MANY = 429
+TOO_MANY, BUSY = 429, 503
 _PASSED_ON = ("message", "binary")
 _YES = ("1", "true", "yes")
 
@@ -170,15 +170,21 @@ def too_many_requests() -> Told:
 
 def ended_by_it(ended: Ending) -> Told:
     """Return the answer to a message that ended its session."""
-    return Told(TOO_MANY if wait_in(ended.reason) else 500, SENDING_FAILED, ended)
+    return Told(TOO_MANY if _is_too_much(from_close(*ended)) else 500, SENDING_FAILED, ended)
 
 
 def refusal(refused: Refused) -> Told:
     """Return the answer to who is not let in; what passes by itself has another status than what does not."""
     ending = Ending(refused.close_code, refused.reason)
-    if REFUSALS[refused.code].permanent:
+    row = REFUSALS[refused.code]
+    if row.permanent:
         return Told(403, "Invalid authorization", ending)
-    return Told(TOO_MANY if wait_in(refused.reason) else 503, "Connection failed", ending)
+    return Told(TOO_MANY if _is_too_much(row) else BUSY, "Connection failed", ending)
+
+
+def _is_too_much(row: Refusal | None) -> bool:
+    """Tell whether it is what a client has sent itself that is too much."""
+    return row is REFUSALS["too_many_messages"]
 
 
 def lacks_part(token: str) -> bool:
@@ -200,8 +206,9 @@ def json_response(reply: Reply) -> web.Response:
     """Return what is written; who is to come back later is told when."""
     body = json.dumps(reply.body).encode()
     response = web.Response(body=body, status=reply.status, content_type="application/json", charset="UTF-8")
-    if reply.status == TOO_MANY:
-        response.headers["Retry-After"] = f"{max(1.0, wait_in(str(reply.body.get('reason')))):.0f}"
+    wait_s = wait_in(str(reply.body.get("reason")))
+    if reply.status == TOO_MANY or (reply.status == BUSY and wait_s):
+        response.headers["Retry-After"] = f"{max(1.0, wait_s):.0f}"
     return response
 
 

@@ -14,7 +14,6 @@ from hivemind_bus_client.refusals import GOING_AWAY, REFUSALS
 
 from ..admission import Visitor, refused
 from ..config import WebSocketConfig
-from ..fairness import LoopShare
 from ..greeting import MAX_FRAME_BYTES
 from ..hub import Hub
 from ..peers import Peer
@@ -29,6 +28,7 @@ from .turnstile import Turnstile
 log = logging.getLogger(__name__)
 
 CLOSE_WITHIN_S = 2.0
+UNREAD_LOOK_S = 0.05
 SWEEPS_PER_INTERVAL = 4
 
 
@@ -81,12 +81,19 @@ class WebSocketConnection:
     async def _close(self, code: int, reason: str) -> None:
         """Say why, give the other end a moment to read it, then cut."""
         try:
-            await asyncio.wait_for(self._ws.close(code=code, message=reason.encode()), CLOSE_WITHIN_S)
+            await asyncio.wait_for(self._say_why(code, reason), CLOSE_WITHIN_S)
         except (asyncio.TimeoutError, ConnectionError):
             log.debug("%s did not take the close frame", self.remote)
         finally:
             if self._intake.transport is not None:  # it is not lost yet
                 self._transport.abort()
+
+    async def _say_why(self, code: int, reason: str) -> None:
+        await self._ws.close(code=code, message=reason.encode())
+        while self._intake.transport is not None:  # a slow reader has much to read before it comes to the close frame
+            if not self._transport.get_write_buffer_size():
+                return
+            await asyncio.sleep(UNREAD_LOOK_S)
 
     async def closed(self) -> None:
         """Wait until a close that was begun is through."""
@@ -142,7 +149,8 @@ class WebSocketTransport:
         return self._listening.port
 
     async def start(self) -> None:
-        self._server = IntakeServer(self._answer, self._hub.meter.refusals.count, self._turnstile)
+        count, proxies = self._hub.meter.refusals.count, self._config.proxies
+        self._server = IntakeServer(self._answer, count, self._turnstile, proxies=proxies)
         await self._listening.open(self._server)
         self._pinger = asyncio.get_running_loop().create_task(self._ping_all())
 
@@ -220,7 +228,6 @@ class WebSocketTransport:
 
     async def _read(self, ws: web.WebSocketResponse, connection: WebSocketConnection, peer: Peer) -> None:
         time, receive = asyncio.get_running_loop().time, self._hub.receive
-        share = LoopShare()
         while not ws.closed:
             message = await ws.receive()
             connection.heard_at = began = time()
@@ -240,7 +247,7 @@ class WebSocketTransport:
                 self._hub.heard(peer)
             else:
                 return
-            pause_s = share.pause_after(began, time())
+            pause_s = peer.loop_share.pause_after(began, time())
             if pause_s is not None:
                 await asyncio.sleep(pause_s)
 

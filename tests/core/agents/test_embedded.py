@@ -10,6 +10,7 @@ from helpers.agent_bus import bus_client, echo_bus, eventually, receive, receive
 from helpers.processes import free_port
 from hivemind_bus_client.message import Message
 from hivemind_core.agents.busclient import BusAddress, BusTuning
+from hivemind_core.agents.busserver import VISITOR
 from hivemind_core.agents.embedded import EmbeddedAgent
 from hivemind_core.bus_frames import MAX_FRAME_BYTES
 from hivemind_core.config import ConfigError
@@ -77,6 +78,24 @@ async def test_the_builtin_assistant_answers_only_while_nobody_is_attached() -> 
         await eventually(lambda: it.agent.emit(ask("tell me a joke")) and "speak" in it.types())
         said = next(message.data["utterance"] for message in it.seen if message.msg_type == "speak")
         assert f"ws://127.0.0.1:{port}/core" in said
+
+
+async def test_a_visitor_silences_nobody_and_is_answered_where_no_service_is_there() -> None:
+    port = free_port()
+    asked = {"type": "recognizer_loop:utterance", "data": {"utterances": ["hello"]}, "context": {"source": "doctor"}}
+    async with hub(port) as it, bus_client(port, headers={VISITOR: "doctor"}) as visitor:
+        await receive(visitor)
+        assert it.agent.emit(ask("who is connected"))
+        await eventually(lambda: "speak" in it.types())
+        assert "speak" in await receive_types(visitor, 3)
+        await visitor.send_json(asked)
+        assert "speak" in await receive_types(visitor, 3)
+        async with bus_client(port) as skill:
+            await receive(skill)
+            await visitor.send_json(asked)
+            assert (await receive(skill))["type"] == asked["type"]
+            await skill.send_json({"type": "from.the.skill"})
+            assert await receive_types(visitor, 2) == [asked["type"], "from.the.skill"]
 
 
 async def test_a_query_nobody_is_attached_to_answer_is_declined_under_its_token() -> None:

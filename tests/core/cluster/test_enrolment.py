@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,18 @@ def refused(ran: Ran, code: int = 1) -> str:
     return ran.error
 
 
+def noted(machine: Machine) -> list[tuple[str, bool]]:
+    """What the audit log says of the cluster there, and whether another identity counted before; never a secret."""
+    ran = machine.run("audit", "--json")
+    assert PASSWORD not in ran.out
+    assert not CODE.search(ran.out)
+    lines = [line for line in json.loads(ran.out) if "details" in line]
+    for line in lines:
+        assert line["details"]["cluster"] == "hivemind"
+        assert len(line["details"]["identity"]) == 32
+    return [(line["action"], "instead of" in line["details"]) for line in lines]
+
+
 def give_client(machine: Machine) -> None:
     """Put a client into the file that a hub alone has."""
     block = (machine.folder / "server.json").read_text()
@@ -76,6 +89,7 @@ def test_a_second_hub_gets_the_identity_of_the_first(machine: Make, server: Redi
     joined = two.run("cluster", "join", "--code", code)
     assert (joined.code, joined.err) == (0, "")
     assert identity_of(two) == identity_of(one)
+    assert (noted(one), noted(two)) == ([("cluster create", False)], [("cluster join", False)])
     assert {path.stat().st_mode & 0o777 for path in two.folder.iterdir() if path.name != "server.json"} == {0o600}
 
 
@@ -100,13 +114,16 @@ def test_joining_again_changes_nothing_and_needs_no_code(machine: Make) -> None:
         assert (ran.code, ran.err) == (0, "")
         assert "already" in ran.out
     assert two.identity() == before
+    assert (len(noted(one)), len(noted(two))) == (1, 1)
 
 
 def test_a_new_code_makes_the_former_one_void(machine: Make) -> None:
     one, two = machine("one"), machine("two")
     former = code_of(one.run("cluster", "create"))
     newer = code_of(one.run("cluster", "create", "--new-code"))
+    assert noted(one) == [("cluster create", False), ("cluster create --new-code", False)]
     assert "not its join code" in refused(two.run("cluster", "join", "--code", former))
+    assert noted(two) == []
     assert two.identity() == {}
     assert two.run("cluster", "join", "--code", newer).code == 0
     last = code_of(two.run("cluster", "create", "--new-code"))
@@ -170,6 +187,7 @@ def test_the_place_of_another_identity_is_taken_only_on_demand(machine: Make) ->
     one.run("cluster", "create")
     ran = two.run("cluster", "create", "--replace")
     assert "must join anew" in ran.err
+    assert noted(two) == [("cluster create --replace", True)]
     assert one.run("cluster", "join", "--code", code_of(ran)).code == 0
     assert identity_of(one) == identity_of(two)
 
@@ -189,6 +207,7 @@ def test_a_hub_with_clients_keeps_its_identity_unless_told(machine: Make) -> Non
     assert two.identity() == before
     assert two.run("cluster", "join", "--replace", "--code", code).code == 0
     assert identity_of(two) == identity_of(one)
+    assert noted(two) == [("cluster join --replace", True)]
 
 
 def test_an_identity_that_cannot_be_read_is_replaced_only_on_demand(machine: Make) -> None:

@@ -78,6 +78,30 @@ async def test_one_that_asks_very_often_takes_no_answers_from_others_of_its_hub(
     assert "the answer" in answered(alice, CASCADE)
 
 
+async def test_one_has_one_share_for_all_its_connections_at_all_hubs(tmp_path: Path) -> None:
+    """Of the memory of another hub, and of the one that is joined to the hub above for all."""
+    async with MemoryHive() as above, MemoryCluster(tmp_path, 2, above) as pair:
+        await pair.pass_time(LISTEN_S + 2)
+        assert [hive.hub.company.leads for hive in pair.hives] == [True, False]  # type: ignore[attr-defined]
+        row = pair.hives[0].add_client("mallory")
+        connections = [await pair.hives[0].join(row.name, client=row)]
+        for hive in [pair.hives[1]] * 3:
+            await hive.hub.refresh()
+            connections.append(MemorySatellite(hive, row.password or ""))
+            connections[-1].static_key = connections[0].static_key
+            await hive.connect(connections[-1], row, row.name)
+        pair.hives[1].agent.available = False
+        for number, connection in enumerate(connections):
+            connection.send(question(CASCADE, f"c{number}"))
+            connection.send(question(QUERY, f"q{number}"))
+        await pair.settle()
+        for hive in pair.hives:
+            held = hive.hub.mesh.questions._ways._open._all.values()
+            assert {share.name for _, share, _ in held} == {f"client {row.client_id}"}
+        lifted = [frame["m"]["metadata"]["query_id"] for frame in pair.redis.of_type("up")]
+        assert lifted == ["c1", "q1", "c2", "q2", "c3", "q3"]
+
+
 async def test_one_that_pings_very_often_keeps_no_others_of_its_hub_from_it(pair: MemoryCluster) -> None:
     alice, bob = await one_each(pair)
     mallory = await pair.hives[0].join("mallory")

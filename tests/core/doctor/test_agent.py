@@ -1,4 +1,4 @@
-"""The assistant's message bus and the hub above, on real sockets."""
+"""The assistant and its message bus, on real sockets."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.sync.server import ServerConnection, serve
 
-from helpers.live_hub import LiveHub
+from helpers.agent_bus import eventually
 from helpers.processes import free_port
 from helpers.strangers import LOCAL, echoes, stranger
 from hivemind_bus_client.doctor.findings import Finding
+from hivemind_bus_client.message import Message
+from hivemind_core.agents.busclient import BusAddress
+from hivemind_core.agents.embedded import EmbeddedAgent
 from hivemind_core.config import load_config
-from hivemind_core.doctor.agent import IS_READY, READY, look, upstream
+from hivemind_core.doctor.agent import IS_READY, READY, look
 from hivemind_core.doctor.case import HubCase
 
 NOISE = ["no json", "[]", json.dumps({"type": "something.else"})]
 
 
-def found(module: str, port: int = 1) -> list[Finding]:
+def found(module: str, port: int = 1, probe: str = "", *, hub_runs: bool = False) -> list[Finding]:
     document = {"agent_protocol": {"module": module, module: {"host": LOCAL, "port": port}}}
-    return list(look(HubCase(config=load_config(overrides=document))))
+    return list(look(HubCase(config=load_config(overrides=document), probe=probe, hub_runs=hub_runs)))
 
 
 @contextmanager
@@ -55,7 +57,7 @@ def ready(status: object) -> str:
 
 
 def test_without_settings_nothing_is_said() -> None:
-    assert [*look(HubCase()), *upstream(HubCase())] == []
+    assert [*look(HubCase())] == []
 
 
 @pytest.mark.parametrize(
@@ -100,20 +102,40 @@ def test_what_is_no_bus() -> None:
     assert (told.verdict, "no message bus" in told.reason) == ("FAIL", True)
 
 
-def above(port: int, **more: Any) -> list[str]:
-    block = {"enabled": True, "host": LOCAL, "port": port, "key": "k", "password": "secret-of-above", **more}
-    told = list(upstream(HubCase(config=load_config(overrides={"upstream": block}))))
-    assert "secret-of-above" not in str(told)
-    return [each.verdict for each in told]
+@pytest.mark.parametrize("module", ["builtin", "auto"])
+def test_a_built_in_assistant_is_asked_in_this_process_and_that_is_said(module: str) -> None:
+    told = found(module, free_port(), "what can you do")[-1]
+    assert (told.verdict, told.what) == ("ok", "probe")
+    assert '"what can you do" was answered "I am the hub\'s small built-in assistant' in told.reason
+    assert "in this process, as there is no message bus. Not tried: the way of a device" in told.reason
 
 
-async def test_the_hub_above(tmp_path: Path) -> None:
-    async with LiveHub(tmp_path / "hub") as live:
-        assert set(await asyncio.to_thread(above, live.port)) == {"ok"}
-        assert (await asyncio.to_thread(above, live.port, key=""))[0] == "FAIL"
+def test_the_hubs_own_bus_is_asked_nothing_while_the_hub_does_not_run() -> None:
+    told = found("embedded", free_port(), "hello")
+    assert [(each.verdict, each.what) for each in told] == [("ok", "agent"), ("warn", "probe")]
+    assert "the hub does not run" in told[1].reason
+    assert "`hivemind-core listen`" in told[1].cure
+    (closed,) = found("embedded", free_port(), "hello", hub_runs=True)
+    assert (closed.verdict, closed.cure) == ("warn", "Restart the hub.")
 
 
-def test_a_hub_above_that_is_away_or_none() -> None:
-    assert above(free_port()) == ["FAIL"]
-    with stranger(echoes) as port:
-        assert above(port) == ["ok", "FAIL"]
+async def test_the_hubs_own_bus_is_asked_and_nobody_goes_without_answers_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever joins that bus silences the built-in assistant, but a visitor does not."""
+    monkeypatch.setattr("hivemind_core.doctor.agent.ANSWER_S", 1.0)
+    port, heard = free_port(), list[Message]()
+    agent = EmbeddedAgent(BusAddress(LOCAL, port), list)
+    await agent.start(heard.append)
+    try:
+        asked = asyncio.create_task(asyncio.to_thread(found, "embedded", port, "what time is it", hub_runs=True))
+        await eventually(lambda: IS_READY in [message.msg_type for message in heard])
+        utterance = Message("recognizer_loop:utterance", {"utterances": ["hello"]}, {"source": "kitchen"})
+        assert agent.emit(utterance)
+        await eventually(lambda: "kitchen" in [message.context.get("destination") for message in heard])
+        ready, told = await asked
+    finally:
+        await agent.stop()
+    assert (ready.verdict, told.verdict) == ("ok", "ok")
+    assert '"what time is it" was answered "It is ' in told.reason
+    assert "on the message bus" in told.reason

@@ -64,6 +64,7 @@ def test_an_empty_one() -> None:
         ({"allowed_types": SAY, "metadata": {"crypto_key": "k"}}, {}, "FAIL", "protocol v0"),
         ({"allowed_types": SAY, "password": "hello"}, {}, "FAIL", "too easy to guess"),
         ({"password": STRONG}, {}, "warn", "no allowed message types"),
+        ({"password": STRONG, "allowed_types": ("speak",)}, {}, "warn", "may not send recognizer_loop:utterance"),
         ({"allowed_types": SAY, "metadata": {"crypto_key": "k"}}, {"min_protocol_version": 0}, "", ""),
         ({"allowed_types": SAY, "password": "hello"}, {"min_password_bits": 0}, "", ""),
         ({"allowed_types": SAY, "password": "hello"}, {"runtime_password_strength_check": False}, "", ""),
@@ -90,6 +91,15 @@ def test_many_are_counted_and_the_deleted_left_out() -> None:
     told = found()
     assert told[1].reason.startswith("7 in ")
     assert "and 2 more: no password" in told[2].reason
+
+
+def test_each_that_may_not_speak_is_named_with_the_command() -> None:
+    for number in range(7):
+        add(f"key-{number}", name=f"sensor-{number}", password=STRONG, allowed_types=("speak",) if number else SAY)
+    told = found()[-1]
+    assert told.verdict == "warn"
+    assert [f"'sensor-{number}' (id {number + 1})" in told.reason for number in range(7)] == [False, *[True] * 6]
+    assert "`hivemind-core allow-msg recognizer_loop:utterance 2`, and the same for 3, 4, 5, 6, 7," in told.cure
 
 
 @pytest.mark.parametrize("content", [b"no database at all", b"SQLite format 3\x00" + bytes(200), b"\x00" * 5000])

@@ -47,7 +47,14 @@ def test_as_json(quiet: None) -> None:
     ran = hub_command("doctor", "--json")
     told = json.loads(ran.out)
     assert (ran.code, told["ok"]) == (0, True)
-    assert {finding["what"] for finding in told["findings"]} <= {*(check.what for check in CHECKS), "disk"}
+    assert {finding["what"] for finding in told["findings"]} <= {*(check.what for check in CHECKS), "disk", "probe"}
+
+
+def test_the_assistant_is_asked_unless_that_is_not_wanted(quiet: None) -> None:
+    assert '"what time is it" was answered "It is ' in hub_command("doctor").out
+    assert '"hello" was answered "Good ' in hub_command("doctor", "--probe", "hello").out
+    for silent in (["--no-probe"], ["--probe", " "]):
+        assert "probe" not in hub_command("doctor", *silent).out
 
 
 def test_the_file_that_is_named_is_the_one_that_is_read(tmp_path: Path) -> None:

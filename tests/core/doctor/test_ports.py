@@ -15,10 +15,11 @@ from helpers.live_hub import LiveHub
 from helpers.processes import free_port
 from helpers.strangers import LOCAL, echoes, http, stranger
 from hivemind_bus_client.doctor.findings import Finding
-from hivemind_core.config import load_config
+from hivemind_core.config import data_dir, load_config
 from hivemind_core.doctor import ports
 from hivemind_core.doctor.case import HubCase
 from hivemind_core.doctor.ports import holder, look
+from hivemind_core.whereabouts import announce
 
 
 def found(port: int, *, host: str = LOCAL, **document: Any) -> list[Finding]:
@@ -54,10 +55,21 @@ def test_a_port_that_somebody_else_has(manner: Any) -> None:
 
 async def test_the_hub_that_runs(tmp_path: Path) -> None:
     async with LiveHub(tmp_path / "hub") as live:
-        runs, hidden = await asyncio.to_thread(found, live.port)
-    assert (runs.verdict, hidden.verdict) == ("ok", "warn")
+        runs, refuses, hidden = await asyncio.to_thread(found, live.port)
+    assert (runs.verdict, refuses.verdict, hidden.verdict) == ("ok", "ok", "warn")
+    assert "access key" in refuses.reason
     assert f"ws://127.0.0.1:{live.port}" in runs.reason
     assert "0.0.0.0" in hidden.cure
+
+
+async def test_another_release_runs_than_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with LiveHub(tmp_path / "hub") as live:
+        data_dir().joinpath("hivemind-core").mkdir(parents=True)
+        announce(live.config, live.port)
+        assert [each.verdict for each in await asyncio.to_thread(found, live.port)] == ["ok", "ok", "warn"]
+        monkeypatch.setattr(ports, "__version__", "99.0")
+        other = (await asyncio.to_thread(found, live.port))[-1]
+    assert (other.verdict, "99.0 is installed" in other.reason, other.cure) == ("warn", True, "Restart the hub.")
 
 
 def test_an_address_that_is_not_ours() -> None:

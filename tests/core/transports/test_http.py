@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -341,8 +342,12 @@ async def test_a_refusal_is_told_at_once(live: Live, monkeypatch: pytest.MonkeyP
         reason = "this node requires protocol v3 (the Noise handshake)"
         assert await old.ask("POST", "/connect") == (403, {**invalid, "reason": reason})
         monkeypatch.setattr(door, "MAX_HANDSHAKES", 0)
-        busy = {"error": "Connection failed", "code": 1013, "reason": "busy, try again later"}
-        assert await device.ask("POST", "/connect") == (503, busy)
+        async with device.http.post("/connect", params={"authorization": token()}) as answer:
+            told = await answer.json()
+            wait_s = wait_in(told.pop("reason"))
+            assert (answer.status, told) == (503, {"error": "Connection failed", "code": 1013})
+            assert 1 <= wait_s <= 3
+            assert answer.headers["Retry-After"] == f"{wait_s:.0f}"
     assert [row.code for row in live.hub.rejections.recent()][::-1] == ["invalid_key", "no_password", "busy"]
     assert live.sessions == []
 
@@ -550,11 +555,10 @@ async def test_a_queue_that_overflows_ends_its_session_loudly(tmp_path: Path, ca
         live.speak(*map(str, range(8)))
         assert len(await device.fetch()) == 8
         live.speak(*map(str, range(9)))
-        assert (await device.post(b"x"))[1] == {**GONE, "code": 1013, "reason": "slow reader"}
-        assert await device.ask("GET", "/get_binary_messages") == (
-            200,
-            {**GONE, "code": 1013, "reason": "slow reader"},
-        )
+        _, told = await device.post(b"x")
+        assert re.fullmatch("slow reader, try again in [1-3] s", told["reason"])
+        assert told == {**GONE, "code": 1013, "reason": told["reason"]}
+        assert await device.ask("GET", "/get_binary_messages") == (200, told)
         assert "refused device::1::kitchen::s: This connection does not read fast enough" in caplog.text
         assert live.hub.meter.refusals.of("slow_reader") == 1
         assert len(live.hub.peers) == 0
@@ -595,10 +599,9 @@ async def test_a_handshake_that_is_not_finished_in_time_is_told(live: Live) -> N
         await device.ask("POST", "/connect")
         await device.ask("GET", "/get_messages")
         live.pass_(31)
-        assert await device.ask("GET", "/get_messages") == (
-            200,
-            {**GONE, "code": 1013, "reason": "handshake timed out"},
-        )
+        status, told = await device.ask("GET", "/get_messages")
+        assert re.fullmatch("handshake timed out, try again in [3-8] s", told["reason"])
+        assert (status, told) == (200, {**GONE, "code": 1013, "reason": told["reason"]})
 
 
 async def test_what_was_sent_before_the_end_can_be_fetched_after_it(live: Live) -> None:
@@ -847,7 +850,8 @@ async def test_who_sends_too_much_is_told_when_to_come_back(live: Live) -> None:
 
 
 async def test_who_fetches_all_the_time_waits_and_nobody_else_does(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Device(live) as device, Device(live, static_key=device.static_key) as other:
+    live.hub.db.add(replace(live.row, client_id=0, api_key="another-key", name="hall"))
+    async with Device(live) as device, Device(live, key="another-key") as other:
         await device.connect()
         await other.connect()
         await asyncio.sleep(1.5)
@@ -857,6 +861,19 @@ async def test_who_fetches_all_the_time_waits_and_nobody_else_does(live: Live, m
         assert await other.say("hello") == [(200, {"status": "message sent"})]
         assert not greedy.done()
         assert (await asyncio.wait_for(greedy, 30))[0] == 200
+
+
+async def test_what_one_session_uses_of_the_loop_counts_for_all_of_its_client(live: Live) -> None:
+    async with Device(live) as device, Device(live, static_key=device.static_key, at="192.0.2.1") as other:
+        await device.connect()
+        await other.connect()
+        [one, another] = live.hub.peers
+        now = asyncio.get_running_loop().time()
+        pause_s = one.loop_share.pause_after(now - 0.4, now)
+        assert another.loop_share is one.loop_share
+        assert pause_s is not None
+        assert await other.ask("GET", "/get_messages") == (200, {"status": "messages retrieved", "messages": []})
+        assert asyncio.get_running_loop().time() >= now + pause_s, "it was not read before"
 
 
 # --- besides ------------------------------------------------------------------------------------------------

@@ -21,12 +21,13 @@ import pytest
 from hivemind_bus_client.link import ClientTerms, KeyNeeded, Link, Received
 from hivemind_bus_client.message import HiveMessage, Message
 from hivemind_bus_client.noise import generate_static_key
+from hivemind_core import fairness
 from hivemind_core.clients import Client
 from hivemind_core.config import CertificateFiles, WebSocketConfig
 from hivemind_core.fairness import LoopShare
 from hivemind_core.proxies import TrustedProxies, networks
 from hivemind_core.testing import MemoryHive, quick_psk
-from hivemind_core.transports import BindError, websocket
+from hivemind_core.transports import BindError
 from hivemind_core.transports.websocket import WebSocketTransport
 
 CONFIG = WebSocketConfig(host="127.0.0.1", port=0)
@@ -432,21 +433,49 @@ async def test_waiting_in_line_is_not_held_against_who_waits(monkeypatch: pytest
     through: list[float] = []
     read: list[float] = []
 
-    class Share(LoopShare):
-        def pause_after(self, began: float, ended: float) -> float | None:
-            read.append(began)
-            return super().pause_after(began, ended)
+    def noted(share: LoopShare, began: float, ended: float) -> float | None:
+        read.append(began)
+        return pause_after(share, began, ended)
 
     async def enter() -> None:
         await asyncio.sleep(0.01)
         through.append(time())
 
-    monkeypatch.setattr(websocket, "LoopShare", Share)
+    pause_after = LoopShare.pause_after
+    monkeypatch.setattr(LoopShare, "pause_after", noted)
     async with rigged() as rig:
         rig.transport._turnstile.enter = enter
         await rig.join("kitchen")
         await reached(lambda: len(read) >= len(through) >= 2)
         assert all(began >= end for began, end in zip(read, through, strict=False))
+
+
+async def test_what_one_connection_uses_of_the_loop_counts_for_all_of_its_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And for nobody else; nor does what a stranger uses who merely knows its access key."""
+    monkeypatch.setattr(fairness, "LONGEST_PAUSE_S", 3600.0)
+    async with rigged() as rig:
+        kitchen, key = rig.hive.add_client("kitchen"), generate_static_key()
+        one, other = [await rig.join("kitchen", kitchen, key) for _ in range(2)]
+        unproven = await rig.connect(kitchen.api_key)
+        hall = await rig.join("hall")
+        for ws, link in (one, other, hall):
+            assert (await rig.ask(ws, link, "first")).payload.data == {"utterance": "first"}
+        peers = rig.hive.hub.peers.of_client(kitchen.client_id)
+        [stranger] = [peer for peer in peers if not peer.link.is_open]
+        now = asyncio.get_running_loop().time()
+        stranger.loop_share.pause_after(now - 500, now)
+        assert (await rig.ask(*other, "not held against it")).payload.data == {"utterance": "not held against it"}
+        next(peer for peer in peers if peer.link.is_open).loop_share.pause_after(now - 500, now)
+        for text in ("the last that is read", "later"):
+            for ws, link in (other, hall):
+                link.send(HiveMessage("bus", Message("recognizer_loop:utterance", {"utterances": [text]})))
+                await rig.flush(ws, link)
+        await reached(lambda: rig.hive.agent.utterances.count("later") == 1)
+        await reached(lambda: rig.hive.agent.utterances.count("the last that is read") == 2)
+        assert rig.hive.agent.utterances.count("later") == 1
+        await unproven.close()
 
 
 async def reached(condition: Callable[[], bool]) -> None:
