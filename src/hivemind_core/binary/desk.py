@@ -59,7 +59,7 @@ class Desk:
         self._limits = limits if isinstance(limits, Limits) else Limits()
         types = getattr(handler, "message_types", ())
         self._types = frozenset(types) if own_method(handler, "handle_message") else frozenset()
-        self._lines: Lines[Peer, _Job] = Lines(self._limits)
+        self._lines: Lines[Peer, _Job] = Lines(self._limits, lambda peer: peer.client.client_id)
         self._pool = DaemonPool(self._limits.threads, "hive-binary")
         self._tracebacks = Ration(TRACEBACKS_PER_S, TRACEBACKS_AT_ONCE, time.monotonic())
         self._running: set[Peer] = set()

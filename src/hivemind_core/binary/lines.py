@@ -1,9 +1,11 @@
-"""What waits for the handler: a line for each satellite, bounded, so that none takes from the others."""
+"""What waits for the handler: a line for each satellite, bounded, so that none takes from the others, and no client
+takes more by having many satellites.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, TypeVar
@@ -21,7 +23,7 @@ class Limits:
     waiting: int = 200
     """Calls that may wait for one satellite."""
     waiting_bytes: int = 16 * 1024 * 1024
-    """Bytes that may wait for one satellite."""
+    """Bytes that may wait for all satellites of one client."""
     all_bytes: int = 64 * 1024 * 1024
     """Bytes that may wait for all satellites together."""
 
@@ -37,6 +39,7 @@ class Taken(Enum):
 
 @dataclass
 class _Line(Generic[W]):
+    client: Hashable
     waiting: deque[tuple[W, int, bool]] = field(default_factory=deque)
     size: int = 0
     dropping: bool = False
@@ -46,14 +49,18 @@ class _Line(Generic[W]):
 class Lines(Generic[K, W]):
     """The lines, by satellite."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, client_of: Callable[[K], Hashable] = lambda key: key) -> None:
+        """`client_of` says whose a satellite is."""
         self._limits = limits
+        self._client_of = client_of
         self._lines: dict[K, _Line[W]] = {}
+        self._of_client: dict[Hashable, int] = {}
+        """Bytes, where there are any."""
         self._size = 0
 
     def put(self, key: K, work: W, size: int, *, is_stream: bool = False) -> Taken:
         """Let work wait; `size` in bytes. A part of a stream takes the place of older ones when there is no room."""
-        line = self._lines.setdefault(key, _Line())
+        line = self._lines.setdefault(key, _Line(self._client_of(key)))
         if not line.waiting:
             line.dropping = False
         dropped = False
@@ -84,13 +91,13 @@ class Lines(Generic[K, W]):
         """Drop a line."""
         line = self._lines.pop(key, None)
         if line is not None:
-            self._size -= line.size
+            self._grow(line, -line.size)
 
     def _has_room(self, line: _Line[W], size: int) -> bool:
         limits = self._limits
         return (
             len(line.waiting) < limits.waiting
-            and line.size + size <= limits.waiting_bytes
+            and self._of_client.get(line.client, 0) + size <= limits.waiting_bytes
             and self._size + size <= limits.all_bytes
         )
 
@@ -105,3 +112,6 @@ class Lines(Generic[K, W]):
     def _grow(self, line: _Line[W], size: int) -> None:
         line.size += size
         self._size += size
+        of_client = self._of_client.pop(line.client, 0) + size
+        if of_client:
+            self._of_client[line.client] = of_client

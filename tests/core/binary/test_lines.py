@@ -40,6 +40,21 @@ def test_one_does_not_take_the_room_of_another() -> None:
     assert waiting.put("b", "y", 10) is Taken.YES
 
 
+def test_satellites_of_one_client_share_its_bytes() -> None:
+    waiting: Lines[str, str] = Lines(Limits(waiting_bytes=20), client_of=lambda key: key[0])
+    assert [waiting.put(key, "x", 10) for key in ("a1", "a2", "a3", "b1")] == [
+        Taken.YES,
+        Taken.YES,
+        Taken.NO,
+        Taken.YES,
+    ]
+    waiting.forget("a1")
+    assert waiting.put("a3", "x", 10) is Taken.YES
+    assert waiting.take("a2") == "x"
+    assert waiting.put("a1", "x", 10) is Taken.YES
+    assert waiting.put("a2", "x", 10) is Taken.NO
+
+
 def test_all_together_have_a_bound_that_is_given_back() -> None:
     waiting = lines(all_bytes=100)
     assert waiting.put("a", "x", 60) is Taken.YES
