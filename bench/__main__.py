@@ -12,13 +12,17 @@ from pathlib import Path
 
 from helpers.processes import ChildError, Children
 
-from . import ROOT, chatroom, cluster
+from . import chatroom, cluster
 from .field_report import FieldRun, page, save
+from .names import FLOORS
 from .process import machine, raise_file_limit
-from .report import OURS
+from .report import OURS, new_path
 from .scenarios import SCENARIOS
 from .stage import Scenario, Stage, StepFailed, say
-from .subjects import BARE, version
+from .subjects import version
+
+UNSCALED = ("", "hubs", "bytes", "talkers")
+"""What there is as much of in a small run."""
 
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -28,7 +32,11 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", action="append", help="measure only this subject, as `ours`; may be given again")
     parser.add_argument("--rounds", type=int, help="fresh processes of each subject (default: as each scenario says)")
     parser.add_argument("--scale", type=float, default=1.0, help="less of everything: 0.1 is a tenth")
-    parser.add_argument("--json", type=Path, help="where the figures go (default bench/results/<time>-field.json)")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help="where the figures go (default: see `bench.report`)",
+    )
     parser.add_argument("--show", type=Path, help="print the tables of a file of figures and end")
     chosen = parser.parse_args(arguments)
     unknown = [name for name in chosen.scenarios if name not in SCENARIOS]
@@ -39,7 +47,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
 
 def points_of(scenario: Scenario, subject: str, scale: float) -> tuple[int, ...]:
     """The N that a subject is measured at in a run of this scale."""
-    if scenario.axis in ("", "hubs", "bytes"):
+    if scenario.axis in UNSCALED:
         return scenario.points[subject]
     return tuple(sorted({max(1, round(number * scale)) for number in scenario.points[subject]}))
 
@@ -49,7 +57,7 @@ def measure(run: FieldRun, stage: Stage, scenario: Scenario, only: Sequence[str]
     begun = time.monotonic()
     for number in range(1, rounds + 1):
         for subject in scenario.points:
-            if only and subject not in only:
+            if (only and subject not in only) or (number > 1 and subject in scenario.once):
                 continue
             say(f"{scenario.name}: {subject}, round {number} of {rounds}")
             try:
@@ -71,9 +79,10 @@ def measure_field(arguments: Sequence[str]) -> int:
         print(page(FieldRun.read(chosen.show), scenarios))
         return 0
     raise_file_limit()
-    names = dict.fromkeys(name for scenario in scenarios for name in scenario.points if name != BARE)
+    names = dict.fromkeys(name for scenario in scenarios for name in scenario.points if name not in FLOORS)
     run = FieldRun(machine(), {name: version(name) for name in names if "bus" not in name}, chosen.scale)
-    path = chosen.json or ROOT / "bench" / "results" / time.strftime("%Y-%m-%dT%H%M%S-field.json")
+    is_whole = not (chosen.scenarios or chosen.only) and chosen.scale >= 1
+    path = chosen.json or new_path("field", is_whole=is_whole)
     with tempfile.TemporaryDirectory(prefix="hivemind-bench-") as folder, Children(Path(folder)) as children:
         stage = Stage(children, chosen.scale)
         for scenario in scenarios:

@@ -1,19 +1,17 @@
 """The floor: a bare aiohttp WebSocket server that decrypts what comes, encrypts it again and sends it back, and a short
-message after it, as a hub answers with two. `python -m bench.bare_echo --port N`.
+message after it, as a hub answers with two. `python -m bench.bare_echo --port N [--ear]`.
 
-What is marked as for everybody goes to all the others instead, sealed for each of them. On uvloop, as the hub.
+What is marked as for everybody goes to all the others instead, sealed for each of them. With `--ear` everything is
+sound, which goes to the same handler as at a hub (`ear_plugin`).
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import gc
 
 import uvloop
-from aiohttp import WSMsgType, web
 
-from .bare_link import BareCipher
+from .bare_server import Guest, serve
 
 HANDLED = b'{"msg_type":"bus","payload":{"type":"ovos.utterance.handled","data":{},"context":{"source":"hive"}}}'
 FOR_ALL = b'"propagate"'
@@ -21,41 +19,52 @@ HEAD = 64
 """Bytes of a message in which its type stands."""
 
 
-async def serve(port: int) -> None:
-    connections: dict[web.WebSocketResponse, BareCipher] = {}
+class Echo:
+    """Sends everything back, or to all."""
 
-    async def handle(request: web.Request) -> web.WebSocketResponse:
-        ws = web.WebSocketResponse(compress=False, max_msg_size=64 * 1024 * 1024)
-        await ws.prepare(request)
-        cipher = connections[ws] = BareCipher()
-        async for message in ws:
-            if message.type != WSMsgType.BINARY:
-                break
-            data = cipher.open(message.data)
-            if FOR_ALL in data[:HEAD]:
-                for other, its in connections.items():
-                    if other is not ws:
-                        await other.send_bytes(its.seal(data))
-            else:
-                await ws.send_bytes(cipher.seal(data))
-                await ws.send_bytes(cipher.seal(HANDLED))
-        del connections[ws]
-        return ws
+    def __init__(self) -> None:
+        self._guests: dict[Guest, None] = {}
 
-    app = web.Application()
-    app.router.add_get("/", handle)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
-    gc.freeze()
-    print("listening", flush=True)
-    await asyncio.Event().wait()
+    def entered(self, guest: Guest) -> None:
+        self._guests[guest] = None
+
+    async def came(self, guest: Guest, data: bytes) -> None:
+        if FOR_ALL in data[:HEAD]:
+            for other in self._guests:
+                if other is not guest:
+                    await other.send(data)
+        else:
+            await guest.send(data)
+            await guest.send(HANDLED)
+
+    def left(self, guest: Guest) -> None:
+        del self._guests[guest]
+
+
+class Ear:
+    """Gives everything to the handler of sound."""
+
+    def __init__(self) -> None:
+        from . import ear_plugin  # what it is made of is no part of an echo
+
+        self._note = ear_plugin.note
+
+    def entered(self, guest: Guest) -> None:
+        return None
+
+    async def came(self, guest: Guest, data: bytes) -> None:
+        self._note(data)
+
+    def left(self, guest: Guest) -> None:
+        return None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    uvloop.run(serve(parser.parse_args().port))
+    parser.add_argument("--ear", action="store_true")
+    options = parser.parse_args()
+    uvloop.run(serve(options.port, Ear() if options.ear else Echo()))
 
 
 if __name__ == "__main__":

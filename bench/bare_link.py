@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
+from hivemind_bus_client import codec
 from hivemind_bus_client.link import Received
 from hivemind_bus_client.message import HiveMessage, HiveMessageType
 
 KEY = bytes(range(32))
 UTTERANCE = "recognizer_loop:utterance"
+ECHO, RELAY = "echo", "relay"
 _nonce = struct.Struct("<4xQ").pack
+
+
+def _whole(message: HiveMessage) -> bytes:
+    """A message in its envelope; sound without one."""
+    is_sound = message.msg_type == HiveMessageType.BINARY
+    return bytes(message.body) if is_sound else message.serialize().encode()
+
+
+def _for_the_bus(message: HiveMessage) -> bytes:
+    """What a hub makes of it for the bus."""
+    return codec.dumps_bytes(message.body)
+
+
+_WRITTEN: dict[str, Callable[[HiveMessage], bytes]] = {ECHO: _whole, RELAY: _for_the_bus}
 
 
 class BareCipher:
@@ -41,13 +58,14 @@ class BareLink:
 
     is_open = True
 
-    def __init__(self) -> None:
+    def __init__(self, floor: str = ECHO) -> None:
         self._cipher = BareCipher()
         self._frames: list[bytes] = []
+        self._written = _WRITTEN[floor]
 
     def send(self, message: HiveMessage) -> None:
-        """Encrypt a message."""
-        self._frames.append(self._cipher.seal(message.serialize().encode()))
+        """Encrypt a message, in the form that the floor takes."""
+        self._frames.append(self._cipher.seal(self._written(message)))
 
     def frames_to_send(self) -> list[bytes]:
         """What is to be sent now."""

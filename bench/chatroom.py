@@ -21,7 +21,7 @@ from helpers.processes import Children
 from .browsers import ANSWER_TIMEOUT_S, Browser, BrowserFailed, Tab, Watch, some_at_once
 from .chatroom_subjects import ROOMS, Room, make_rooms, version
 from .process import cpu_s, machine, memory, raise_file_limit, threads
-from .report import Figure, Run, finish
+from .report import Figure, Run, finish, new_path
 from .stage import say
 
 ROOM = "flask"
@@ -45,6 +45,9 @@ class Load:
 
     def __str__(self) -> str:
         return f"{self.browsers} browsers after {FULL[0]:,} messages, {self.messages} more, one every {self.pace_s:g} s"
+
+
+WHOLE = Load(browsers=200, messages=60, pace_s=0.5, idle_s=30)
 
 
 @dataclass(frozen=True)
@@ -240,14 +243,16 @@ async def measure_all(rooms: Sequence[Room], load: Load, rounds: int) -> dict[st
 
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench chatroom", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench chatroom", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--only", choices=list(ROOMS), help="measure only one of the two")
-    parser.add_argument("--rounds", type=int, default=3, help="fresh processes of each chatroom (default 3)")
-    parser.add_argument("--browsers", type=int, default=200, help="browsers that look on (default 200)")
-    parser.add_argument("--messages", type=int, default=60, help="messages that are followed (default 60)")
-    parser.add_argument("--pace", type=float, default=0.5, help="seconds between two messages (default 0.5)")
-    parser.add_argument("--idle", type=float, default=30, help="seconds of silence that are measured (default 30)")
-    parser.add_argument("--json", type=Path, help="where the figures go (default bench/results/<time>.json)")
+    parser.add_argument("--rounds", type=int, default=3, help="fresh processes of each chatroom")
+    parser.add_argument("--browsers", type=int, default=WHOLE.browsers, help="browsers that look on")
+    parser.add_argument("--messages", type=int, default=WHOLE.messages, help="messages that are followed")
+    parser.add_argument("--pace", type=float, default=WHOLE.pace_s, help="seconds between two messages")
+    parser.add_argument("--idle", type=float, default=WHOLE.idle_s, help="seconds of silence that are measured")
+    parser.add_argument("--json", type=Path, help="where the figures go (see `bench.report`)")
     parser.add_argument("--check", action="store_true", help="exit 1 if a goal is missed")
     return parser.parse_args(arguments)
 
@@ -261,4 +266,5 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="hivemind-bench-") as folder, Children(Path(folder)) as children:
         results = asyncio.run(measure_all(make_rooms(children, names), load, chosen.rounds))
     run = Run(facts, {name: version(name) for name in names}, load, results, FIGURES)
-    return finish(run, chosen.json, chosen.check)
+    path = chosen.json or new_path("chatroom", is_whole=not chosen.only and load == WHOLE)
+    return finish(run, path, chosen.check)

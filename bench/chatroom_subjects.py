@@ -13,8 +13,9 @@ from helpers.released import PINS, released
 from hivemind_chatroom.version import __version__
 
 from .browsers import PollTab, StreamTab
+from .buses import start_bus
 from .report import OURS
-from .subjects import commit, start_bus
+from .subjects import commit
 
 RELEASED = "released-chatroom"
 UNLIMITED = "1000000"

@@ -22,11 +22,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from helpers.processes import Children
 from hivemind_bus_client.message import HiveMessage, HiveMessageType, Message
 
-from . import ROOT
 from .cluster_subjects import PASSWORD, Subject
 from .plot import Panel, Series, svg
 from .process import machine, raise_file_limit
-from .report import Figure, Run, finish
+from .report import Figure, Run, finish, new_path
 from .satellites import USERAGENT, Keyring, Satellite, close_all, converse, open_all
 from .stage import say
 from .subjects import commit
@@ -54,6 +53,9 @@ class Load:
             f"{self.round_trips} round trips by {TALKERS_EACH} satellites at each hub,"
             f" {self.messages} messages of a kind, {self.satellites} satellites that connect"
         )
+
+
+WHOLE = Load(satellites=200, round_trips=1500, messages=1000, idle_s=10)
 
 
 @dataclass(frozen=True)
@@ -258,13 +260,15 @@ def drawn(run: Run, names: Sequence[str]) -> str:
 
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench cluster", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="fresh processes of each cluster (default 3)")
-    parser.add_argument("--satellites", type=int, default=200, help="satellites that connect (default 200)")
-    parser.add_argument("--round-trips", type=int, default=1500, help="utterances (default 1500)")
-    parser.add_argument("--messages", type=int, default=1000, help="messages of each kind (default 1000)")
-    parser.add_argument("--idle", type=float, default=10, help="seconds of silence that are measured (default 10)")
-    parser.add_argument("--json", type=Path, help="where the figures go (default bench/results/<time>.json)")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench cluster", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="fresh processes of each cluster")
+    parser.add_argument("--satellites", type=int, default=WHOLE.satellites, help="satellites that connect")
+    parser.add_argument("--round-trips", type=int, default=WHOLE.round_trips, help="utterances")
+    parser.add_argument("--messages", type=int, default=WHOLE.messages, help="messages of each kind")
+    parser.add_argument("--idle", type=float, default=WHOLE.idle_s, help="seconds of silence that are measured")
+    parser.add_argument("--json", type=Path, help="where the figures go (see `bench.report`)")
     return parser.parse_args(arguments)
 
 
@@ -277,7 +281,7 @@ def main(arguments: Sequence[str]) -> int:
         subjects = [Subject(children, size, chosen.satellites) for size in SIZES]
         results = asyncio.run(measure_all(subjects, load, chosen.rounds))
     run = Run(facts, {"commit": commit()}, load, results, FIGURES)
-    path = chosen.json or ROOT / "bench" / "results" / time.strftime("%Y-%m-%dT%H%M%S-cluster.json")
+    path = chosen.json or new_path("cluster", is_whole=load == WHOLE)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".svg").write_text(drawn(run, list(results)), "utf-8")
     return finish(run, path, check=False)

@@ -1,5 +1,5 @@
 """Satellites as a process of their own, under remote control: JSON commands on standard input, JSON events on standard
-output. `python -m bench.crowd --port N --settings FILE [--bare] [--nice N]`; the file holds a `Keyring`.
+output. `python -m bench.crowd --port N --settings FILE [--bare KIND] [--nice N]`; the file holds a `Keyring`.
 
 Every command is answered by an event of its name, or by `failed` with a text. Times are those of `time.monotonic`,
 which all processes of a machine share.
@@ -47,7 +47,7 @@ ENDS = ("hive.query.complete", "hive.query.timeout")
 class Crowd:
     """The satellites of one process."""
 
-    def __init__(self, port: int, keyring: Keyring, bare: bool) -> None:
+    def __init__(self, port: int, keyring: Keyring, bare: str) -> None:
         self._port = port
         self._keyring = keyring
         self._bare = bare
@@ -231,7 +231,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--settings", type=Path, required=True)
-    parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--bare", default="", help="the floor that this is no hub but")
     parser.add_argument("--nice", type=int, default=0)
     options = parser.parse_args()
     os.nice(options.nice)

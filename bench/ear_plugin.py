@@ -20,19 +20,24 @@ _heard = []
 
 class EarPlugin(BinaryDataHandlerProtocol):
     def handle_microphone_input(self, bin_data, sample_rate, sample_width, client):
-        if bytes(bin_data) != b"END":
-            _heard.append(time.monotonic() - struct.unpack_from("<d", bin_data)[0])
-            return
-        heard = sorted(_heard)
-        _heard.clear()
-        path = os.environ["HIVEMIND_BENCH_EAR"]
-        late = sum(each > LATE_S for each in heard)
-        found = {
-            "heard": len(heard),
-            "late": late,
-            "p99_ms": heard[int(len(heard) * 0.99)] * 1000,
-            "max_ms": heard[-1] * 1000,
-        }
-        with open(path + ".new", "w") as file:
-            json.dump(found, file)
-        os.replace(path + ".new", path)
+        note(bytes(bin_data))
+
+
+def note(data):
+    """Take a frame, which is sound or END."""
+    if data != b"END":
+        _heard.append(time.monotonic() - struct.unpack_from("<d", data)[0])
+        return
+    heard = sorted(_heard)
+    _heard.clear()
+    path = os.environ["HIVEMIND_BENCH_EAR"]
+    late = sum(each > LATE_S for each in heard)
+    found = {
+        "heard": len(heard),
+        "late": late,
+        "p99_ms": heard[int(len(heard) * 0.99)] * 1000,
+        "max_ms": heard[-1] * 1000,
+    }
+    with open(path + ".new", "w") as file:
+        json.dump(found, file)
+    os.replace(path + ".new", path)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .plot import Panel, Series, svg
+from .names import FLOORS, RELEASED
+from .plot import Panel, Series, bars, svg
 from .report import OURS, Figure
 from .stage import Figures, Scenario
-from .subjects import BARE, RELEASED
 
 Points = dict[int, list[Figures]]
 """N -> the figures of each round."""
@@ -42,6 +42,10 @@ class FieldRun:
         rounds = self.found.get(scenario, {}).get(subject, {}).get(number, [])
         values = [figures[name] for figures in rounds if name in figures]
         return statistics.median(values) if values else None
+
+    def measured(self, scenario: str) -> list[int]:
+        """The N that ours was measured at."""
+        return sorted(self.found.get(scenario, {}).get(OURS, {}))
 
     def document(self) -> dict[str, Any]:
         """Everything, for a file."""
@@ -73,7 +77,7 @@ def save(run: FieldRun, scenarios: Sequence[Scenario], path: Path) -> list[Path]
     written = [path]
     for scenario in scenarios:
         places = sorted({number for points in run.found.get(scenario.name, {}).values() for number in points})
-        if len(places) > 1:
+        if len(places) > 1 or (places and scenario.whole):
             chart = path.with_name(f"{path.stem}-{scenario.name}.svg")
             chart.write_text(drawn(run, scenario, places), "utf-8")
             written.append(chart)
@@ -81,7 +85,10 @@ def save(run: FieldRun, scenarios: Sequence[Scenario], path: Path) -> list[Path]
 
 
 def drawn(run: FieldRun, scenario: Scenario, places: Sequence[int]) -> str:
-    """A chart a figure, a line a subject."""
+    """A chart a figure, a line a subject; of what has parts, the parts of ours."""
+    if scenario.whole:
+        parts = {each.title: run.value(scenario.name, OURS, places[0], each.field) for each in scenario.figures}
+        return bars(scenario.about, {title: value for title, value in parts.items() if value is not None})
 
     def series(figure: Figure) -> Iterator[Series]:
         for subject in run.found[scenario.name]:
@@ -108,16 +115,26 @@ def text(value: float | None) -> str:
 
 
 def table(run: FieldRun, scenario: Scenario) -> str:
-    """A Markdown table: a row for each figure at each N, a column for each subject, and the ratio."""
+    """A Markdown table: a row for each figure at each N, a column for each subject, and the ratio; and the share of the
+    whole where there is one."""
     found = run.found.get(scenario.name, {})
-    head = ["", "N", *found, "released / ours"]
+    head = ["", "N", *found, "released / ours", *(["% of ours"] if scenario.whole else [])]
     rows = [head, ["---"] * len(head)]
     for figure in scenario.figures:
         for number in sorted({number for points in found.values() for number in points}):
             values = [run.value(scenario.name, subject, number, figure.field) for subject in found]
-            cells = [text(value) for value in values]
-            rows.append([figure.title, f"{number:,}", *cells, ratio(run, scenario.name, number, figure)])
+            if all(value is None for value in values):
+                continue
+            cells = [*map(text, values), ratio(run, scenario.name, number, figure)]
+            cells += [share(run, scenario, number, figure)] if scenario.whole else []
+            rows.append([figure.title, f"{number:,}", *cells])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def share(run: FieldRun, scenario: Scenario, number: int, figure: Figure) -> str:
+    """How much of our whole a part is, in percent."""
+    part, whole = (run.value(scenario.name, OURS, number, name) for name in (figure.field, scenario.whole))
+    return f"{part * 100 / whole:.0f}" if part is not None and whole else ""
 
 
 def ratio(run: FieldRun, scenario: str, number: int, figure: Figure) -> str:
@@ -129,24 +146,40 @@ def ratio(run: FieldRun, scenario: str, number: int, figure: Figure) -> str:
 
 
 def goals(run: FieldRun, scenarios: Sequence[Scenario]) -> str:
-    """A Markdown table of every figure that has a goal, at the largest N that ours was measured at, or a lone one's."""
-    rows = [["", "goal", "ours", "", "released", "released / ours", "floor"], ["---"] * 7]
+    """A Markdown table of every figure that has a goal, at the N that the goal means; where ours is worse at another N,
+    that stands beside it."""
+    rows = [["", "goal", "ours", "", "at its worst", "released", "released / ours", "floor"], ["---"] * 8]
     for scenario in scenarios:
-        points = run.found.get(scenario.name, {}).get(OURS, {})
         for figure in scenario.figures:
-            if figure.most is None or not points:
-                continue
-            number = figure.at if figure.at in points else max(points)
-            ours = run.value(scenario.name, OURS, number, figure.field)
-            theirs, at = _theirs(run, scenario, number, figure)
-            met = "met" if ours is not None and ours <= figure.most else "**missed**"
-            where = f" ({number:,} {scenario.axis})" if scenario.axis else ""
-            floor = text(run.value(scenario.name, BARE, number, figure.field))
-            shown = text(theirs) + (f" (with {at:,})" if theirs is not None and at != number else "")
-            times = ratio(run, scenario.name, at, figure)
-            row = [figure.title + where, f"≤ {figure.most:g}", text(ours), met, shown, times, floor]
-            rows.append(row)
+            measured = {n: run.value(scenario.name, OURS, n, figure.field) for n in run.measured(scenario.name)}
+            ours = {n: value for n, value in measured.items() if value is not None}
+            if figure.most is not None and ours:
+                rows.append(_goal(run, scenario, figure, ours))
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _goal(run: FieldRun, scenario: Scenario, figure: Figure, ours: Mapping[int, float]) -> list[str]:
+    """The row of one goal; `ours` is what was found at each N."""
+    worst = max(ours, key=lambda n: ours[n])
+    number = figure.at if figure.at in ours else max(ours) if figure.at else worst
+    theirs, at = _theirs(run, scenario, number, figure)
+    where = f" ({number:,} {scenario.axis})" if scenario.axis else ""
+    return [
+        figure.title + where,
+        f"≤ {figure.most:g}",
+        text(ours[number]),
+        "met" if ours[number] <= (figure.most or 0) else "**missed**",
+        "" if worst == number else f"{text(ours[worst])} (with {worst:,})",
+        text(theirs) + (f" (with {at:,})" if theirs is not None and at != number else ""),
+        ratio(run, scenario.name, at, figure),
+        text(_floor(run, scenario.name, number, figure.field)),
+    ]
+
+
+def _floor(run: FieldRun, scenario: str, number: int, name: str) -> float | None:
+    """The figure of the bare echo, or else of the bare relay."""
+    found = (run.value(scenario, floor, number, name) for floor in FLOORS)
+    return next((value for value in found if value is not None), None)
 
 
 def _theirs(run: FieldRun, scenario: Scenario, number: int, figure: Figure) -> tuple[float | None, int]:
@@ -159,7 +192,9 @@ def _theirs(run: FieldRun, scenario: Scenario, number: int, figure: Figure) -> t
 def page(run: FieldRun, scenarios: Sequence[Scenario]) -> str:
     """All tables."""
     facts = [f"{name}: {value}" for name, value in {**run.machine, **run.versions}.items()]
-    parts = ["\n".join(facts), goals(run, scenarios)]
+    parts = ["\n".join(facts)]
+    if any(figure.most for scenario in scenarios for figure in scenario.figures):
+        parts.append(goals(run, scenarios))
     for scenario in scenarios:
         if scenario.name in run.found or scenario.name in run.failed:
             why = [f"{name}: {reason}" for name, reason in run.failed.get(scenario.name, {}).items()]

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT, PER_ROW = 330, 230, 3
-LEFT, RIGHT, TOP, BOTTOM = 52, 16, 34, 62
-COLOURS = ("#1f5f8b", "#c8553d", "#5b8c5a", "#8e6c8a", "#b8860b", "#777777")
-LEGEND_PER_ROW = 3
+WIDTH, HEIGHT, PER_ROW = 330, 256, 3
+LEFT, RIGHT, TOP, BOTTOM = 52, 16, 34, 88
+COLOURS = ("#1f5f8b", "#c8553d", "#5b8c5a", "#8e6c8a", "#b8860b", "#777777", "#2a9d8f", "#d1495b")
+LEGEND_PER_ROW = 2
+BAR, BAR_LEFT, BAR_RIGHT = 20, 330, 60
+"""The height of a bar, and what is left beside it for its name and its value."""
 WIDE = 30
 """Where the most is so many times the least, the scale is logarithmic."""
 
@@ -45,6 +47,26 @@ def svg(panels: Sequence[Panel], places: Mapping[float, str], axis: str = "") ->
     return "\n".join([*parts, "</svg>", ""])
 
 
+def bars(title: str, values: Mapping[str, float]) -> str:
+    """Draw values as bars below each other."""
+    width, height = WIDTH * PER_ROW, BAR * len(values) + TOP + 10
+    most = max(values.values(), default=0.0) or 1.0
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif"'
+        ' font-size="11">',
+        '<rect width="100%" height="100%" fill="white"/>',
+        f'<text x="6" y="16" font-weight="bold">{escape(title)}</text>',
+    ]
+    for number, (name, value) in enumerate(values.items()):
+        y, long = TOP + BAR * number, max(0.0, value) / most * (width - BAR_LEFT - BAR_RIGHT)
+        parts += [
+            f'<text x="{BAR_LEFT - 8}" y="{y + 12}" text-anchor="end">{escape(name)}</text>',
+            f'<rect x="{BAR_LEFT}" y="{y}" width="{long:.1f}" height="{BAR - 5}" fill="{COLOURS[0]}"/>',
+            f'<text x="{BAR_LEFT + long + 6:.1f}" y="{y + 12}">{_number(value)}</text>',
+        ]
+    return "\n".join([*parts, "</svg>", ""])
+
+
 def _panel(panel: Panel, places: Mapping[float, str], axis: str) -> Iterator[str]:
     across = _scale(list(places), LEFT, WIDTH - RIGHT)
     values = [value for series in panel.series for value in series.values.values()]
@@ -73,7 +95,7 @@ def _line(number: int, title: str, points: Sequence[tuple[float, float]]) -> Ite
     for x, y in points:
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>'
     row, column = divmod(number, LEGEND_PER_ROW)
-    x, y = 6 + column * (WIDTH - 6) / LEGEND_PER_ROW, HEIGHT - 20 + 13 * row
+    x, y = 6 + column * (WIDTH - 6) / LEGEND_PER_ROW, HEIGHT - 46 + 13 * row
     yield f'<text x="{x:.1f}" y="{y}" font-size="10" fill="{colour}">{escape(title)}</text>'
 
 

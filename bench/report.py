@@ -28,7 +28,7 @@ class Figure:
     more: bool = False
     """More is better."""
     at: int = 0
-    """The N at which the goal is to be met; 0: the largest."""
+    """The N at which the goal is to be met; 0: wherever ours is worst."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,14 @@ def save(run: Run, path: Path) -> None:
     path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
 
 
-def finish(run: Run, path: Path | None, check: bool) -> int:
+def new_path(kind: str, *, is_whole: bool) -> Path:
+    """Where the figures of a run go that has no place of its own: those of a whole run where they can be committed."""
+    folder = ROOT / ("bench/results" if is_whole else "build/bench")
+    return folder / time.strftime(f"%Y-%m-%dT%H%M%S-{kind}.json")
+
+
+def finish(run: Run, path: Path, check: bool) -> int:
     """Write the figures to a file and print the table; the exit status: 1 where goals are to be met and one is not."""
-    path = path or ROOT / "bench" / "results" / time.strftime("%Y-%m-%dT%H%M%S.json")
     save(run, path)
     print(table(run))
     print(f"\nfigures: {path}")

@@ -104,16 +104,24 @@ class RoundTrip:
     """Until its end was announced: the whole round trip."""
 
 
-class Satellite:
-    """One connection of one device; with `bare` to the echo that is no hub."""
+def utterance(text: str, session: Mapping[str, Any]) -> HiveMessage:
+    """What a satellite says, in a session."""
+    context = {"source": USERAGENT, "platform": USERAGENT, "destination": "HiveMind", "session": session}
+    data = {"utterances": [text], "lang": "en-us"}
+    payload = {"type": "recognizer_loop:utterance", "data": data, "context": context}
+    return HiveMessage(HiveMessageType.BUS, payload)
 
-    def __init__(self, device: Device, keyring: Keyring, *, bare: bool = False) -> None:
+
+class Satellite:
+    """One connection of one device; with `bare` to a floor of that kind, which is no hub."""
+
+    def __init__(self, device: Device, keyring: Keyring, *, bare: str = "") -> None:
         self.device = device
         self._keyring = keyring
         self._session = {"session_id": str(uuid.uuid4()), "site_id": "bench", "lang": "en-us"}
         hello = {"pubkey": keyring.public_pem, "session": self._session, "site_id": "bench"}
         terms = ClientTerms(static_key=device.static_key, hello=hello, pinned_key=device.hub_key)
-        self._link: Link | BareLink = BareLink() if bare else Link.client(terms, time.monotonic())
+        self._link: Link | BareLink = BareLink(bare) if bare else Link.client(terms, time.monotonic())
         self.socket = ThinSocket(self._on_frame, self._on_end)
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why the connection ended, once it has."""
@@ -155,7 +163,7 @@ class Satellite:
     async def say(self, text: str) -> RoundTrip:
         """Say something and wait for the whole answer."""
         begun = spoken = time.perf_counter()
-        self._link.send(self._utterance(text))
+        self._link.send(utterance(text, self._session))
         self._flush()
         while True:
             kind = (await self.next()).body["type"]
@@ -185,17 +193,6 @@ class Satellite:
         """Wait for so many messages, whatever they are."""
         for _ in range(count):
             await self.next()
-
-    def _utterance(self, text: str) -> HiveMessage:
-        context = {
-            "source": USERAGENT,
-            "platform": USERAGENT,
-            "destination": "HiveMind",
-            "session": self._session,
-        }
-        data = {"utterances": [text], "lang": "en-us"}
-        payload = {"type": "recognizer_loop:utterance", "data": data, "context": context}
-        return HiveMessage(HiveMessageType.BUS, payload)
 
     async def _wait(self) -> None:
         """Until something came."""

@@ -12,8 +12,9 @@ from typing import Any
 
 from helpers.processes import Child, Children, wait_until
 
+from .buses import Buses, module
 from .report import Figure
-from .subjects import AnySubject, Buses, make, module
+from .subjects import AnySubject, make
 
 PATIENCE_S = 300.0
 FIRST_FRESH = 50_000
@@ -106,7 +107,7 @@ class Stage:
     @contextmanager
     def crowd(self, subject: AnySubject, keys: Mapping[str, bytes] | None = None, niceness: int = 0) -> Iterator[Crowd]:
         """A process of satellites, none of them connected yet; `keys` are those that devices have of their own."""
-        more = ["--nice", str(niceness)] + ["--bare"] * subject.bare
+        more = ["--nice", str(niceness), "--bare", subject.bare]
         yield from self.crowd_at(subject.port, subject.keyring.settings(keys or {}), more)
 
     def crowd_at(self, port: int, settings: Mapping[str, Any], more: Sequence[str] = ()) -> Iterator[Crowd]:
@@ -136,6 +137,10 @@ class Scenario:
     """Of a subject by its name, at these N."""
     rounds: int = 1
     """So often, of fresh processes, in a run of everything."""
+    once: frozenset[str] = frozenset()
+    """Subjects for which one round is enough."""
+    whole: str = ""
+    """The figure of which all others are parts; the table then says how much of it each is."""
     cannot: Mapping[str, str] = field(default_factory=dict)
     """Subject -> why it is not measured, or not at all N."""
 

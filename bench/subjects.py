@@ -1,4 +1,4 @@
-"""What is measured: hubs, provisioned alike, each with a row for every satellite; and the floor, which is no hub."""
+"""What is measured: hubs, provisioned alike, each with a row for every satellite; and the floors, which are none."""
 
 from __future__ import annotations
 
@@ -11,73 +11,23 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from helpers import bus_stub
-from helpers.hub_process import BUS_AGENT, HOST, UTTERANCE, HubProcess
-from helpers.ovos import STABLE, Ovos
-from helpers.processes import Child, Children, free_port, port_open, wait_until
+from helpers.hub_process import BUS_AGENT, HOST, HubProcess
+from helpers.processes import Child, Children, port_open, wait_until
 from helpers.released import PINS, released
 from hivemind_bus_client.version import __version__
 
-from . import ROOT
+from .buses import Buses, Voice, join
+from .floors import Floor
 from .loop_watch import LoopWatch
-from .process import Memory, cpu_s, memory
-from .report import OURS
+from .names import EMBEDDED, FLOORS, OUR_HUBS, PASSWORD, RELAY, RELEASED
+from .process import Memory, Spent, cpu_s, memory, spent
 from .satellites import PEM, Device, Keyring, access_key, close_all, open_all
+from .starting import until_accepting
 
-PASSWORD = "correct horse battery staple 42"
-RELEASED = "released-hub"
-BARE = "bare echo"
-EMBEDDED, OVOS_BUS = "ours, embedded bus", "ours, OVOS bus"
-RELEASED_OVOS_BUS = "released-hub, OVOS bus"
-EAR = "hivemind-bench-ear"
 SETTLE_S = 1.0
-BATCH = 5000
-
-
-@dataclass
-class Buses:
-    """The assistants' buses: one stub behind all hubs that join one, and one of a real OVOS."""
-
-    children: Children
-    _ports: dict[str, int] = field(default_factory=dict)
-
-    def port(self, name: str) -> int:
-        """The port of the bus behind a subject, started when it is first wanted."""
-        if name == EMBEDDED:
-            return free_port()  # the hub itself serves it
-        kind = "ovos" if name in (OVOS_BUS, RELEASED_OVOS_BUS) else "stub"
-        if kind not in self._ports:
-            self._ports[kind] = self._ovos() if kind == "ovos" else start_bus(self.children)
-        return self._ports[kind]
-
-    def _ovos(self) -> int:
-        ovos = Ovos(self.children, STABLE)
-        ovos.start_bus()
-        join(self.children, ovos.port)
-        return ovos.port
-
-
-def start_bus(children: Children) -> int:
-    """The one bus stub behind every hub; its port."""
-    port: int = children.spawn("bus", [sys.executable, bus_stub.__file__]).expect("ready")["port"]
-    return port
-
-
-def module(children: Children, name: str, *arguments: str) -> Child:
-    """Start a module of this package as a process."""
-    argv = [sys.executable, "-m", f"bench.{name}", *arguments]
-    return children.spawn(name, argv, env={"PYTHONPATH": str(ROOT)})
-
-
-def join(children: Children, port: int) -> Child:
-    """Let an assistant join a bus."""
-    child = module(children, "responder", "--port", str(port))
-    child.expect("joined")
-    return child
 
 
 class BenchHub(HubProcess):
@@ -85,25 +35,35 @@ class BenchHub(HubProcess):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         self.environ: dict[str, str] = {}
+        self.waits_for_bus = False
         super().__init__(*arguments, **named)
 
-    def start(self) -> Child:
-        """Start it and wait until it accepts connections, and ours until it has joined the bus there is."""
-        return self._started(self.environ)
+    def start_timed(self) -> float:
+        """Start it, and wait until ours has joined the bus there is; the seconds until it accepted connections."""
+        taken = self.accept()
+        assert self.child is not None
+        if self.waits_for_bus and self._joins_a_bus and port_open(self.bus_port):
+            self.child.wait_output("Connected to the message bus")
+        return taken
 
-    def spawn(self) -> None:
-        """Start it and wait for nothing."""
-        self.child = self._children.spawn(self.name, [self._program, "listen"], self.home, self.environ)
+    def accept(self) -> float:
+        """Start it and wait until it accepts connections; the seconds it took."""
+
+        def start() -> Child:
+            return self._children.spawn(self.name, [self._program, "listen"], self.home, self.environ)
+
+        self.child, taken = until_accepting(start, self.port)
+        return taken
 
 
 class Subject:
     """One hub, its devices, and its running process while there is one."""
 
-    bare = False
+    bare = ""
 
     def __init__(self, children: Children, name: str, buses: Buses) -> None:
         self.name = name
-        self.is_ours = name in (OURS, EMBEDDED, OVOS_BUS)
+        self.is_ours = name in OUR_HUBS
         self.rows = 0
         """Devices that may connect."""
         self.keyring = Keyring(PASSWORD, PEM.format("bench"))
@@ -116,6 +76,7 @@ class Subject:
         programs = Path(sys.executable).parent if self.is_ours else released(RELEASED)
         bus_port = buses.port(name)
         self.hub = BenchHub(children, programs / "hivemind-core", bus_port, name=re.sub(r"\W+", "-", name))
+        self.hub.waits_for_bus = self.is_ours
         self.configure({})
 
     @property
@@ -174,15 +135,17 @@ class Subject:
             values = [list({**row, "client_id": last + number}.values()) for number, row in enumerate(rows, 1)]
             connection.executemany(f"INSERT INTO clients ({','.join(columns)}) VALUES ({marks})", values)
 
+    def accept(self) -> float:
+        """Start the hub and wait for nothing else; the seconds until it accepted connections."""
+        return self.hub.accept()
+
     def start(self, *, watched: bool = False, settles: bool = True) -> float:
-        """Start the hub; the seconds until it accepted connections."""
+        """Start the hub and wait for its bus; the seconds until it accepted connections."""
         self.hub.environ = dict(self.more_environ)
         if watched:
             self.watch = LoopWatch(self.hub.home.path / "loop")
             self.hub.environ |= self.watch.environ
-        begun = time.monotonic()
-        self.hub.start()
-        taken = time.monotonic() - begun
+        taken = self.hub.start_timed()
         if self.name == EMBEDDED:
             wait_until(lambda: port_open(self.hub.bus_port), 10, "the embedded bus")
             self._responder = join(self._children, self.hub.bus_port)
@@ -196,70 +159,29 @@ class Subject:
         if self._responder is not None:
             self._responder.stop()
 
-    def cpu_s(self) -> float:
-        """Processor time so far, in seconds."""
-        return cpu_s(self.pid)
-
-    def memory(self) -> Memory:
-        return memory(self.pid)
-
-
-class BareEcho:
-    """The floor: see `bare_echo`. It lets everybody in."""
-
-    bare = True
-    is_ours = False
-    name = BARE
-    rows = 1_000_000
-    watch: LoopWatch | None = None
-
-    def __init__(self, children: Children) -> None:
-        self.port = free_port()
-        self.keyring = Keyring(PASSWORD, PEM.format("bench"))
-        self._children = children
-        self._child: Child | None = None
-
-    @property
-    def pid(self) -> int:
-        assert self._child is not None
-        return self._child.pid
-
-    def provide(self, count: int, keys: Mapping[str, str] | None = None) -> None:
-        """Nothing is needed."""
-
-    def start(self, *, watched: bool = False, settles: bool = True) -> float:
-        """Start it; the seconds until it listened."""
-        begun = time.monotonic()
-        argv = [sys.executable, "-m", "bench.bare_echo", "--port", str(self.port)]
-        environ = {"PYTHONPATH": str(ROOT)}
-        home = self._children.home("bare-echo")
-        if watched:
-            self.watch = LoopWatch(home.path / "loop")
-            more = self.watch.environ
-            environ = {**more, "PYTHONPATH": f"{more['PYTHONPATH']}:{ROOT}"}
-        self._child = self._children.spawn("bare-echo", argv, home, environ)
-        self._child.wait_line("listening")
-        return time.monotonic() - begun
-
-    def stop(self) -> None:
-        """End it."""
-        assert self._child is not None
-        self._child.stop()
+    def voice(self) -> Voice:
+        """Somebody on its bus."""
+        return Voice(self.hub.bus_port)
 
     def cpu_s(self) -> float:
         """Processor time so far, in seconds."""
         return cpu_s(self.pid)
 
+    def spent(self) -> Spent:
+        return spent(self.pid)
+
     def memory(self) -> Memory:
         return memory(self.pid)
 
 
-AnySubject = Subject | BareEcho
+AnySubject = Subject | Floor
 
 
 def make(children: Children, name: str, buses: Buses) -> AnySubject:
     """Install a subject in a home of its own."""
-    return BareEcho(children) if name == BARE else Subject(children, name, buses)
+    if name in FLOORS:
+        return Floor(children, name, buses.port(name) if name == RELAY else 0)
+    return Subject(children, name, buses)
 
 
 def version(name: str) -> str:
@@ -277,4 +199,4 @@ def commit() -> str:
     return done.stdout.strip() or "none"
 
 
-__all__ = ["UTTERANCE", "AnySubject", "BareEcho", "Buses", "Subject", "commit", "make", "start_bus", "version"]
+__all__ = ["AnySubject", "Floor", "Subject", "commit", "make", "version"]

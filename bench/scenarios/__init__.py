@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from ..stage import Scenario
-from . import audio, cold_start, fan_out, footprint, idle, large, nested, reconnect, restart, round_trip
+from . import (
+    audio,
+    cold_start,
+    fan_out,
+    footprint,
+    idle,
+    large,
+    nested,
+    reconnect,
+    restart,
+    round_trip,
+    start,
+    where,
+)
 
 SCENARIOS: dict[str, Scenario] = {
     each.name: each
     for each in (
         footprint.SCENARIO,
+        start.SCENARIO,
         round_trip.SCENARIO,
+        where.SCENARIO,
         idle.SCENARIO,
         reconnect.SCENARIO,
         fan_out.SCENARIO,

@@ -4,40 +4,61 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from helpers.processes import wait_until
 
-from ..report import OURS, Figure
-from ..stage import Figures, Scenario, Stage
-from ..subjects import EAR, RELEASED, Subject
+from ..names import BARE, EMBEDDED, OURS, OVOS_BUS, RELEASED
+from ..report import Figure
+from ..stage import Crowd, Figures, Scenario, Stage
+from ..subjects import AnySubject, Subject
 
 PLUGIN = Path(__file__).parents[1] / "ear_plugin.py"
-STREAMED_S = 8.0
+EAR = "hivemind-bench-ear"
+HEARD = "HIVEMIND_BENCH_EAR"
+STREAMED_S = 6.0
 POINTS = (10, 25, 50)
 
 
 def measure(stage: Stage, name: str, points: tuple[int, ...]) -> Iterator[tuple[int, Figures]]:
     subject = stage.subject(name)
-    assert isinstance(subject, Subject)
-    subject.provide(max(points))
-    heard = subject.hub.home.path / "heard.json"
-    subject.configure({"binary_protocol": {"module": EAR, EAR: {}}})
-    subject.more_environ = {"HIVEMIND_BENCH_EAR": str(heard), "PYTHONPATH": str(plugin(subject.hub.home.path))}
+    with listening(subject) as heard, stage.running(name, max(points)), stage.crowd(subject) as crowd:
+        for number in points:
+            crowd.do("open", first=0, count=number)
+            yield number, at(stage, subject, crowd, number, heard)
+
+
+@contextmanager
+def listening(subject: AnySubject) -> Iterator[Path]:
+    """For a while a subject, which does not run yet, has a handler for sound; the file of what that has heard."""
+    if isinstance(subject, Subject):
+        subject.provide(1)
+        heard = subject.hub.home.path / "heard.json"
+        subject.configure({"binary_protocol": {"module": EAR, EAR: {}}})
+        subject.more_environ = {HEARD: str(heard), "PYTHONPATH": str(plugin(subject.hub.home.path))}
+    else:
+        heard = subject.home.path / "heard.json"
+        subject.more_environ, subject.more_arguments = {HEARD: str(heard)}, ("--ear",)
     try:
-        with stage.running(name, max(points)), stage.crowd(subject) as crowd:
-            for number in points:
-                heard.unlink(missing_ok=True)
-                crowd.do("open", first=0, count=number)
-                begun = subject.cpu_s()
-                sent = crowd.do("stream", count=number, seconds=stage.seconds(STREAMED_S))["sent"]
-                spent = subject.cpu_s() - begun
-                wait_until(heard.exists, 20, "what was heard")
-                yield number, figures(json.loads(heard.read_text()), sent, spent)
+        yield heard
     finally:
-        subject.configure({})
         subject.more_environ = {}
+        if isinstance(subject, Subject):
+            subject.configure({})
+        else:
+            subject.more_arguments = ()
+
+
+def at(stage: Stage, subject: AnySubject, crowd: Crowd, number: int, heard: Path) -> Figures:
+    """The figures with so many microphones."""
+    heard.unlink(missing_ok=True)
+    begun = subject.cpu_s()
+    sent = crowd.do("stream", count=number, seconds=stage.seconds(STREAMED_S))["sent"]
+    spent = subject.cpu_s() - begun
+    wait_until(heard.exists, 20, "what was heard")
+    return figures(json.loads(heard.read_text()), sent, spent)
 
 
 def plugin(home: Path) -> Path:
@@ -72,6 +93,9 @@ SCENARIO = Scenario(
         Figure("p99_ms", "from microphone to handler, p99, ms"),
         Figure("max_ms", "from microphone to handler, slowest, ms"),
     ),
-    dict.fromkeys((OURS, RELEASED), POINTS),
+    dict.fromkeys((OURS, RELEASED, BARE), POINTS),
     measure,
+    cannot=dict.fromkeys(
+        (EMBEDDED, OVOS_BUS), "not measured: sound goes to the handler in the hub, nothing of it to a bus"
+    ),
 )

@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from hivemind_bus_client.noise import derive_psk
 
-from ..report import OURS, Figure
+from ..names import BARE, EMBEDDED, OURS, OVOS_BUS, RELEASED
+from ..pace import quantiles
+from ..report import Figure
 from ..satellites import access_key
 from ..stage import TALKING, Crowd, Figures, Scenario, Stage, others, say, talking
-from ..subjects import RELEASED, Subject
+from ..subjects import Subject
 
 NICENESS = 10
 POINTS = (50, 400)
 
 
+NODE_ID = "of no hub"
+
+
 def measure(stage: Stage, name: str, points: tuple[int, ...]) -> Iterator[tuple[int, Figures]]:
+    if name == BARE:
+        yield from ((number, derivations(number)) for number in points)
+    else:
+        yield from of_hub(stage, name, points)
+
+
+def derivations(number: int) -> Figures:
+    """The figures of nothing but argon2id, in two threads as at a hub."""
+    begun, spent = time.monotonic(), time.process_time()
+
+    def one(password: str) -> float:
+        derive_psk(password, NODE_ID)
+        return time.monotonic() - begun
+
+    with ThreadPoolExecutor(2) as pool:
+        took = list(pool.map(one, [secrets.token_urlsafe(18) for _ in range(number)]))
+    return {
+        "all_s": max(took),
+        "first_half_s": quantiles(took)["p50_ms"] / 1000,
+        "cpu_ms": (time.process_time() - spent) * 1000 / number,
+    }
+
+
+def of_hub(stage: Stage, name: str, points: tuple[int, ...]) -> Iterator[tuple[int, Figures]]:
     subject = stage.subject(name)
     assert isinstance(subject, Subject)
     subject.provide(TALKING)
@@ -73,7 +103,10 @@ SCENARIO = Scenario(
         Figure("late_ms", "loop late at most, ms"),
         Figure("busy_ms", "loop at one thing at most, processor ms"),
     ),
-    {OURS: POINTS, RELEASED: POINTS[:1]},
+    {OURS: POINTS, RELEASED: POINTS, BARE: POINTS[:1]},
     measure,
-    cannot={RELEASED: "not measured with 400, which take it minutes"},
+    cannot={
+        BARE: "is argon2id alone, in two threads: 400 take it eight times as long as 50",
+        **dict.fromkeys((EMBEDDED, OVOS_BUS), "not measured: who comes in has nothing to do with a bus"),
+    },
 )

@@ -1,4 +1,4 @@
-"""What the packages weigh: importing the client, a connected client, packages brought along, the hub's start."""
+"""What the packages weigh: importing the client, a connected client, packages brought along."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from helpers.processes import port_open, wait_until
 from helpers.released import PINS, released
 
+from ..names import OURS, PASSWORD, RELEASED
 from ..process import memory, most_resident
-from ..report import OURS, Figure
+from ..report import Figure
 from ..satellites import access_key
 from ..stage import Figures, Scenario, Stage
-from ..subjects import PASSWORD, RELEASED, Subject
+from ..subjects import Subject
 
 IMPORTS = 5
 SETTLE_S = 2.0
@@ -43,10 +43,9 @@ def measure(stage: Stage, name: str, points: tuple[int, ...]) -> Iterator[tuple[
         "import_client_ms": import_cpu_ms(python, IMPORT_CLIENT) - nothing,
         "modules": float(run(python, MODULES.format(IMPORT))),
         "packages": float(our_packages() if name == OURS else their_packages()),
-        "start_s": start_s(subject),
-        "hub_mb": subject.memory().rss / 1024,
-        **client(stage, subject, python, access_key(number)),
     }
+    subject.start()
+    found |= client(stage, subject, python, access_key(number))
     subject.stop()
     yield 1, found
 
@@ -87,14 +86,6 @@ def their_packages() -> int:
     return sum("==" in line for line in lines if not line.startswith("#"))
 
 
-def start_s(subject: Subject) -> float:
-    """The hub from its start until it takes a connection, in seconds."""
-    begun = time.monotonic()
-    subject.hub.spawn()
-    wait_until(lambda: port_open(subject.port), 60, "the hub")
-    return time.monotonic() - begun
-
-
 def client(stage: Stage, subject: Subject, python: Path, key: str) -> Figures:
     """A connected client that does nothing."""
     argv = [python, CLIENT_PROGRAM, str(subject.port), key, PASSWORD]
@@ -113,7 +104,7 @@ def client(stage: Stage, subject: Subject, python: Path, key: str) -> Figures:
 
 SCENARIO = Scenario(
     "footprint",
-    "the client's import, packages and memory; the hub's start",
+    "the client's import, packages and memory",
     "",
     (
         Figure("import_ms", "`import hivemind_bus_client`, processor ms", most=80),
@@ -123,8 +114,6 @@ SCENARIO = Scenario(
         Figure("client_mb", "connected idle client, resident MB", most=40),
         Figure("client_anonymous_mb", "connected idle client, anonymous MB", most=24),
         Figure("client_peak_mb", "connected idle client, peak MB"),
-        Figure("start_s", "hub start to accepting, s", most=0.5),
-        Figure("hub_mb", "hub after its start, resident MB"),
     ),
     dict.fromkeys((OURS, RELEASED), (1,)),
     measure,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..report import OURS, Figure
+from ..names import BARE, EMBEDDED, OURS, OVOS_BUS, RELAY, RELEASED, RELEASED_OVOS_BUS
+from ..report import Figure
 from ..stage import Figures, Scenario, Stage
-from ..subjects import BARE, RELEASED
 
 ROUND_TRIPS = 100
 POINTS = (200, 2_000, 20_000, 200_000)
@@ -32,6 +32,10 @@ SCENARIO = Scenario(
         Figure("p50_ms", "latency, p50, ms"),
         Figure("p99_ms", "latency, p99, ms"),
     ),
-    dict.fromkeys((OURS, RELEASED, BARE), POINTS),
+    {
+        **dict.fromkeys((OURS, RELEASED), POINTS),
+        **dict.fromkeys((EMBEDDED, OVOS_BUS, RELEASED_OVOS_BUS), POINTS[-2:]),
+        **dict.fromkeys((BARE, RELAY), POINTS),
+    },
     measure,
 )

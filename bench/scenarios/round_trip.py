@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from ..report import OURS, Figure
+from ..names import BARE, EMBEDDED, OURS, OVOS_BUS, RELEASED, RELEASED_OVOS_BUS
+from ..report import Figure
 from ..stage import Crowd, Figures, Scenario, Stage
-from ..subjects import BARE, EMBEDDED, OVOS_BUS, RELEASED, RELEASED_OVOS_BUS, AnySubject
+from ..subjects import AnySubject
 
 WARM_UP = 200
 ROUND_TRIPS, LONE_TRIPS = 2000, 100
 LONE_PER_S, MANY_PER_S = 10.0, 100.0
 """Utterances a second while latency is measured: what the released hub can do, too."""
-PACED_S = 5.0
+PACED_S = 4.0
 POINTS = (1, 50, 500)
 
 
