@@ -7,8 +7,8 @@ later, of what no other line tells by then.
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -40,7 +40,8 @@ class NoticedChanges:
         self._wall = wall
         self._read_at = wall()
         self._waiting: deque[_Noticed] = deque()
-        self._not_listed = 0
+        self._not_listed: list[str] = []
+        """The clients of changes that were too many at once."""
 
     def notice(self, before: Client | None, after: Client | None) -> None:
         """Take in how a row was and is; None where there was, or is, none."""
@@ -51,7 +52,7 @@ class NoticedChanges:
         if line is None:
             return
         if len(self._waiting) >= MAX_WAITING:
-            self._not_listed += 1
+            self._not_listed.append(str(line["client_id"]))
             return
         self._waiting.append(_Noticed(line, self._read_at - SLACK_S, now + PATIENCE_S))
 
@@ -67,11 +68,23 @@ class NoticedChanges:
             self._read_at = now
 
     def _write(self, due: list[_Noticed], now: float) -> None:
-        told = self._log.since(min(noticed.since for noticed in due))
+        told = _by_client(self._log.since(min(noticed.since for noticed in due)))
         for noticed in due:
-            line = audit.untold(noticed.line, [other for other in told if audit.when(other) >= noticed.since])
+            others = told[str(None)] + told[str(noticed.line["client_id"])]
+            line = audit.untold(noticed.line, [other for at, other in others if at >= noticed.since])
             if line is not None:
                 self._log.write(line)
         if self._not_listed and not self._waiting:
-            self._log.write(audit.event(AUTHOR, {"changes that are not listed": self._not_listed}, now))
-            self._not_listed = 0
+            count = sum(not told[client] for client in self._not_listed)
+            if count:
+                self._log.write(audit.event(AUTHOR, {"changes that are not listed": count}, now))
+            self._not_listed.clear()
+
+
+def _by_client(lines: Iterable[Document]) -> defaultdict[str, list[tuple[float, Document]]]:
+    """Return what others than hubs that noticed it have told of each client, with its time."""
+    told: defaultdict[str, list[tuple[float, Document]]] = defaultdict(list)
+    for line in lines:
+        if line.get("source") != ELSEWHERE:
+            told[str(line.get("client_id"))].append((audit.when(line), line))
+    return told

@@ -234,7 +234,7 @@ def _changed(entry: Entry, message: Message, verdict: Verdict) -> Verdict:
     return verdict
 
 
-def failed(entry: Entry, what: str, error: Exception) -> Verdict:
+def failed(entry: Entry, what: str, error: BaseException) -> Verdict:
     """Return what counts instead of the answer of a policy that failed: it refuses, unless it is optional."""
     if entry.optional:
         return ALLOW

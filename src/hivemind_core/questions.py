@@ -20,6 +20,7 @@ from . import bus_events, routing, sessions
 from .actions import AGENT, PARENT, Answer, Ask, Deny, Relay, denied, malformed, may_go_up, member_of, text
 from .asking import QUERY_ADDRESS, Asking, Finished, Said
 from .bus_frames import problem_with
+from .peers import Peer
 from .policy import Verdict
 from .posting import Post
 from .queries import CascadeChoice, Opening, WaysBack, chunk, complete, response, unanswered
@@ -57,12 +58,14 @@ class Questions:
         question = _too_large(action) or self._question(sender, action)
         peer = self._around.peers.get(sender)
         if isinstance(question, Message) and peer is not None and sender != PARENT:
-            self._around.reviews.message(peer, question, partial(self._judged, sender, action))
+            self._around.reviews.message(peer, question, partial(self._judged, peer, sender, action))
         else:
             self._open(sender, action, question)
 
-    def _judged(self, sender: str, action: Ask, question: Message, verdict: Verdict) -> None:
-        if not verdict.allowed:
+    def _judged(self, peer: Peer, sender: str, action: Ask, question: Message, verdict: Verdict) -> None:
+        if self._around.peers.get(sender) is None:  # while policies were asked it left, or began another session
+            self._tell(peer.peer_id, action, "session_changed")
+        elif not verdict.allowed:
             self._open(sender, action, Deny(question.msg_type, verdict.code, verdict.reason, dict(verdict.data)))
         else:
             self._open(sender, action, self._cannot_be_asked(sender, action) or question)
@@ -106,8 +109,11 @@ class Questions:
 
     def _came_round(self, sender: str, action: Ask) -> None:
         """Say that there is nobody else to ask on this way: who waits for an answer there would wait in vain."""
+        self._tell(sender, action, "no_answer")
+
+    def _tell(self, sender: str, action: Ask, why: str) -> None:
         if action.kind == _QUERY and action.query_id:
-            answer = unanswered(action.query_id, "no_answer")
+            answer = unanswered(action.query_id, why)
             self._post.to(sender, response(_envelope(action).relayed, self._node_id, answer))
 
     def _question(self, sender: str, action: Ask) -> Message | Deny | None:

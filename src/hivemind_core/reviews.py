@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -37,19 +37,29 @@ OVERHEAD_BYTES = 1024
 class _Review:
     """Something that plugins are asked about."""
 
-    client_id: int
+    client: Client
+    """Whose rights it was let through with so far."""
     subject: Subject
     size: int
     """Bytes that waiting costs."""
     then: Callable[[Any, Verdict], None]
     made: list[Mutation] = field(default_factory=list)
+    sent: Subject = field(init=False, repr=False)
+    """What came; plugins may make something else of it."""
     at: int = 0
     """Which of them is to be asked next."""
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        self.sent = self.subject
+
+    @property
+    def client_id(self) -> int:
+        return self.client.client_id
+
 
 class Reviews:
-    """See the module. All of it runs on the loop, but `_run`."""
+    """See the module. All of it runs on the loop; `_run` and `_judged` in threads."""
 
     def __init__(self, chain: PolicyChain, row: Callable[[int], Client | None], most_s: float = MOST_S) -> None:
         self._row = row
@@ -68,8 +78,8 @@ class Reviews:
         """
         verdict = self._own.review(message, peer.client)
         if verdict.allowed and self._plugins:
-            size = OVERHEAD_BYTES + len(codec.dumps_bytes(message.data))
-            self._enqueue(_Review(peer.client.client_id, message, size, then, [*verdict.mutations]))
+            size = OVERHEAD_BYTES + len(codec.dumps_bytes([message.data, message.context]))
+            self._enqueue(_Review(peer.client, message, size, then, [*verdict.mutations]))
         else:
             then(message, verdict)
 
@@ -78,9 +88,13 @@ class Reviews:
         verdict = self._own.review_binary(data, peer.client)
         if verdict.allowed and self._plugins:
             size = OVERHEAD_BYTES + len(data)
-            self._enqueue(_Review(peer.client.client_id, data, size, lambda subject, verdict: then(verdict)))
+            self._enqueue(_Review(peer.client, data, size, lambda subject, verdict: then(verdict)))
         else:
             then(verdict)
+
+    def _judged_here(self, sent: Subject, client: Client) -> Verdict:
+        """Ask the hub's own policies again: rights that were taken away while something waited count."""
+        return self._own.review_binary(sent, client) if isinstance(sent, bytes) else self._own.review(sent, client)
 
     def _enqueue(self, review: _Review) -> None:
         if self._lines.put(review.client_id, review, review.size) is Taken.NO:
@@ -108,6 +122,12 @@ class Reviews:
         client = self._row(review.client_id)
         if client is None:
             return  # deleted meanwhile
+        if _rights(client) != _rights(review.client):
+            verdict = self._judged_here(review.sent, client)
+            if not verdict.allowed:
+                self._end(review, verdict)
+                return
+            review.client = client
         while review.at < len(self._plugins):
             entry = self._plugins[review.at]
             if (review.client_id, review.at) not in self.stuck:
@@ -120,19 +140,10 @@ class Reviews:
     def _submit(self, review: _Review, entry: Entry, client: Client) -> None:
         loop = asyncio.get_running_loop()
         self.under_way[review.client_id] = review
-        review.timer = loop.call_later(self._most_s, self._took_too_long, review)
-        # A copy: one that is late must not change what goes on without it.
-        subject = deepcopy(review.subject)
-        returned = partial(self._returned, review, review.at, subject)
-        self._pool.submit(partial(self._run, loop, returned, partial(asked, entry, subject, client)))
-
-    def _run(
-        self, loop: asyncio.AbstractEventLoop, returned: Callable[[Verdict], None], call: Callable[[], Verdict]
-    ) -> None:
-        """In a thread of the pool."""
-        verdict = call()
-        with suppress(RuntimeError):  # the hub has ended before its policy
-            loop.call_soon_threadsafe(returned, verdict)
+        begun: list[float] = []
+        review.timer = loop.call_later(self._most_s, self._took_too_long, review, begun)
+        returned = partial(self._returned, review, review.at)
+        self._pool.submit(partial(_run, loop, begun, returned, partial(_judged, entry, review.subject, client)))
 
     def _returned(self, review: _Review, at: int, subject: Subject, verdict: Verdict) -> None:
         key = (review.client_id, at)
@@ -144,7 +155,13 @@ class Reviews:
             review.subject = subject
             self._resume(review, verdict)
 
-    def _took_too_long(self, review: _Review) -> None:
+    def _took_too_long(self, review: _Review, begun: Sequence[float]) -> None:
+        loop = asyncio.get_running_loop()
+        # Waiting for a thread is not held against a policy, unless they are all held up by those that are late.
+        left_s = begun[0] + self._most_s - loop.time() if begun else self._most_s
+        if left_s > 0 and (begun or len(self.stuck) < LIMITS.threads):
+            review.timer = loop.call_later(left_s, self._took_too_long, review, begun)
+            return
         entry = self._plugins[review.at]
         log.error("the policy %s has not answered within %g s: till it does it has failed", entry.name, self._most_s)
         del self.under_way[review.client_id]
@@ -169,6 +186,33 @@ class Reviews:
             review.then(review.subject, verdict)
         except Exception:  # top of one message's handling
             log.exception("could not handle a message of client %s", review.client_id)
+
+
+def _run(
+    loop: asyncio.AbstractEventLoop,
+    begun: list[float],
+    returned: Callable[[Subject, Verdict], None],
+    call: Callable[[], tuple[Subject, Verdict]],
+) -> None:
+    """In a thread of the pool."""
+    begun.append(loop.time())
+    judged = call()
+    with suppress(RuntimeError):  # the hub has ended before its policy
+        loop.call_soon_threadsafe(returned, *judged)
+
+
+def _judged(entry: Entry, subject: Subject, client: Client) -> tuple[Subject, Verdict]:
+    """Ask a plugin, in its thread, about a copy: one that is late must not change what goes on without it."""
+    try:
+        subject = deepcopy(subject)
+        verdict = asked(entry, subject, client)
+        return subject, replace(verdict, mutations=tuple(verdict.mutations)) if verdict is not ALLOW else ALLOW
+    except BaseException as error:  # noqa: BLE001 - a plugin call: whatever it is, this client's next is not to wait
+        return subject, failed(entry, "policy raised", error)
+
+
+def _rights(client: Client) -> tuple[object, ...]:
+    return client.allowed_types, client.is_admin
 
 
 def _late(entry: Entry) -> Verdict:

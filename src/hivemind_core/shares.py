@@ -107,6 +107,7 @@ class Shares(Generic[V]):
 
         It counts for `share`; without one, for the holder alone. What goes is the oldest of whoever has to make room
         or, where nobody has, the oldest of the share itself; if it has none, the oldest at its address, or of all.
+        Where an address has a limit, ask `has_room` first: it is not kept where the share goes without its own oldest.
         """
         self.pop(key)
         share = share or Share(holder)

@@ -101,3 +101,23 @@ def test_of_a_great_many_the_rest_is_counted(scene: Scene, monkeypatch: pytest.M
     *_, last = scene.log.entries()
     assert last["details"] == {"changes that are not listed": 7}
     assert len(scene.wait(60)) == 4
+
+
+def test_a_great_many_that_a_command_told_are_not_counted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_noticed, "MAX_WAITING", 3)
+    rows = [replace(ROW, client_id=number) for number in range(10)]
+    for row in rows[:9]:
+        scene.command(None, row)
+    for row in rows:
+        scene.noticed.notice(None, row)
+    assert [source for source, _ in scene.wait(60)] == ["command"] * 9 + ["elsewhere"]
+    *_, last = scene.log.entries()
+    assert last["details"] == {"changes that are not listed": 1}
+
+
+def test_a_log_that_cannot_be_read_stops_nothing(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.log.path.mkdir()
+    scene.noticed.notice(ROW, ADMIN)
+    scene.now += PATIENCE_S
+    scene.noticed.write(is_read=True)
+    assert "it is not in the audit log" in caplog.text

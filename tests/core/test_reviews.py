@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
+
+import pytest
 
 from helpers.link_hub import eventually
 from hivemind_bus_client.message import Message
@@ -137,6 +141,35 @@ async def test_one_that_does_not_come_back_fails_until_it_does() -> None:
     assert scene.heard[-1][0].data["word"] == "again"
 
 
+async def test_one_that_waits_for_a_thread_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reviews, "LIMITS", replace(reviews.LIMITS, threads=1))
+
+    def think(message: Message, client: Client) -> Verdict:
+        time.sleep(0.5)
+        return ALLOW
+
+    scene = Scene(Entry("thinks", Plugin(think)), most_s=3.0)
+    for number in range(8):
+        scene.rows[number] = replace(scene.rows[1], client_id=number)
+        scene.say(number, "asked")
+    assert await scene.heard_of(8) == [("asked", "")] * 8
+    scene.reviews.stop()
+
+
+async def test_but_it_is_where_no_thread_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reviews, "LIMITS", replace(reviews.LIMITS, threads=1))
+    held = Held()
+    scene = Scene(Entry("held", Plugin(held)), most_s=1.0)
+    scene.say(1, "held")
+    scene.say(2, "other")
+    assert sorted(await scene.heard_of(2)) == [("held", "policy_error"), ("other", "policy_error")]
+    held.free.set()
+    await eventually(lambda: not scene.reviews.stuck)
+    scene.say(2, "again")
+    assert (await scene.heard_of(3))[-1] == ("again", "")
+    scene.reviews.stop()
+
+
 async def test_an_optional_one_that_is_late_is_passed_over_and_changes_nothing_any_more() -> None:
     held = Held()
 
@@ -163,6 +196,42 @@ async def test_one_that_raises_refuses() -> None:
     assert await scene.heard_of(1) == [("a", "policy_error")]
 
 
+@pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError])
+async def test_one_that_raises_what_is_no_exception_refuses_and_is_asked_again(error: type[BaseException]) -> None:
+    def leave(message: Message, client: Client) -> Verdict:
+        if message.data["word"] == "bad":
+            raise error
+        return ALLOW
+
+    scene = Scene(Entry("leaves", Plugin(leave)))
+    for word in ("bad", "good"):
+        scene.say(1, word)
+    assert await scene.heard_of(2) == [("bad", "policy_error"), ("good", "")]
+    scene.reviews.stop()
+
+
+async def test_a_verdict_that_is_none_refuses_and_holds_up_nothing() -> None:
+    scene = Scene(Entry("odd", Plugin(lambda subject, client: Verdict(mutations=cast(Any, None)))))
+    said: list[str] = []
+    scene.say(1, "a")
+    for data in (b"1", b"2"):
+        scene.reviews.binary(scene.peer(1), data, lambda verdict: said.append(verdict.code))
+    await eventually(lambda: len(said) == 2)
+    assert (await scene.heard_of(1), said) == ([("a", "policy_error")], ["policy_error", "policy_error"])
+    scene.reviews.stop()
+
+
+async def test_the_context_of_what_waits_counts() -> None:
+    held = Held()
+    scene = Scene(Entry("held", Plugin(held)))
+    scene.say(1, "held")
+    large = Message("asked", {"word": "large"}, {"session": {"session_id": "x" * reviews.LIMITS.waiting_bytes}})
+    scene.reviews.message(scene.peer(1), large, lambda said, verdict: scene.heard.append((said, verdict)))
+    assert await scene.heard_of(1) == [("large", "policy_error")]
+    held.free.set()
+    scene.reviews.stop()
+
+
 async def test_what_waits_is_bounded() -> None:
     held = Held()
     scene = Scene(Entry("held", Plugin(held)))
@@ -187,6 +256,27 @@ async def test_a_client_that_was_deleted_meanwhile_is_not_judged_any_more() -> N
     assert await scene.heard_of(2) == [("other", ""), ("and again", "")]
     await eventually(lambda: not scene.reviews.under_way)
     assert len(scene.heard) == 2
+
+
+async def test_rights_that_were_taken_away_meanwhile_count() -> None:
+    held = Held()
+    scene = Scene(Entry("held", Plugin(held)))
+    for word in ("held", "later"):
+        scene.say(1, word)
+    await asyncio.to_thread(held.begun.wait, PATIENCE_S)
+    scene.rows[1] = replace(scene.rows[1], allowed_types=("another",))
+    held.free.set()
+    assert await scene.heard_of(2) == [("held", "acl_disallowed_type"), ("later", "acl_disallowed_type")]
+
+
+async def test_what_else_changes_of_a_client_meanwhile_does_not() -> None:
+    held = Held()
+    scene = Scene(Entry("held", Plugin(held)))
+    scene.say(1, "held")
+    await asyncio.to_thread(held.begun.wait, PATIENCE_S)
+    scene.rows[1] = replace(scene.rows[1], last_seen=5.0, name="another")
+    held.free.set()
+    assert await scene.heard_of(1) == [("held", "")]
 
 
 async def test_stopping_waits_for_nobody() -> None:

@@ -127,6 +127,8 @@ class Desk:
         return Declined("no_binary_handler", "it takes other kinds of data")
 
     def _enqueue(self, peer: Peer, job: _Job, size: int, is_stream: bool) -> None:
+        if peer.ended:  # while policies were asked: the handler has been told that it left
+            return
         self._met.add(peer)
         taken = self._lines.put(peer, job, size, is_stream=is_stream)
         if taken is Taken.PARTLY:

@@ -71,6 +71,8 @@ class Lines(Generic[K, W]):
         else:
             line.waiting.append((work, size, is_stream))
             self._grow(line, size)
+        if not line.waiting:
+            del self._lines[key]
         if not dropped or (is_stream and line.dropping):
             return Taken.YES
         line.dropping = is_stream

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from queue import SimpleQueue
+
+log = logging.getLogger(__name__)
 
 Call = Callable[[], None]
 """Must not raise."""
@@ -33,10 +35,13 @@ class DaemonPool:
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
-            with suppress(SystemExit):  # of a plugin: it would end this thread, and nothing else
+            try:
                 call()
-            with self._lock:
-                self._busy -= 1
+            except BaseException as error:  # noqa: BLE001 - SystemExit and its kin of a plugin would end this thread
+                log.warning("a call in the thread %s ended with %r", threading.current_thread().name, error)
+            finally:
+                with self._lock:
+                    self._busy -= 1
 
     def stop(self) -> None:
         """Let the threads end as soon as their calls have; nothing is waited for."""

@@ -303,6 +303,20 @@ async def test_what_waits_for_one_that_left_is_dropped_and_the_handler_is_told()
     hub.desk.stop()
 
 
+async def test_what_the_policies_let_through_after_it_left_is_dropped() -> None:
+    handler = Recorder()
+    hub = Hub(handler)
+    peer = hub.peer()
+    peer.ended = True
+    hub.desk.left(peer)
+    hub.desk.take(peer, file())
+    assert hub.desk.hears(peer, Message("speak:synth", {"utterance": "hello"}))
+    hub.desk.take(hub.peer("other"), file())
+    await eventually(lambda: handler.calls)
+    assert (len(handler.calls), len(hub.desk._met)) == (1, 1)
+    hub.desk.stop()
+
+
 async def test_one_that_left_is_told_nothing() -> None:
     class Failing(Recorder):
         def handle_receive_file(self, bin_data: bytes, file_name: str, client: Sender) -> None:
