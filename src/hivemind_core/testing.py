@@ -43,6 +43,7 @@ from .storage.sqlite import SQLiteStore
 P = ParamSpec("P")
 T = TypeVar("T")
 
+REVIEW_LOOK_S = 0.001
 SETTLE_TURNS = 50
 
 
@@ -367,9 +368,11 @@ class MemoryHive:
         self.hub.receive(satellite.peer, frame)
 
     async def settle(self) -> None:
-        """Let everything that is under way finish."""
+        """Let everything that is under way finish; policies of plugins are asked in threads."""
         for _ in range(SETTLE_TURNS):
             await asyncio.sleep(0)
+        while self.hub.reviews.under_way:
+            await asyncio.sleep(REVIEW_LOOK_S)
 
 
 __all__ = [
