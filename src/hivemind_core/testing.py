@@ -371,7 +371,7 @@ class MemoryHive:
         """Let everything that is under way finish; policies of plugins are asked in threads."""
         for _ in range(SETTLE_TURNS):
             await asyncio.sleep(0)
-        while self.hub.reviews.under_way:
+        while self.hub.reviews.under_way:  # noqa: ASYNC110 - nobody but a policy says when it is done
             await asyncio.sleep(REVIEW_LOOK_S)
 
 
