@@ -114,7 +114,7 @@ class Cluster:
             REPLY: self._reply,
             MESH: self._mesh,
             BACK: self._mesh,
-            DIRECT: lambda hub, frame: self._to.direct(frame["to"], HiveMessage.from_wire(frame["m"])),
+            DIRECT: self._direct,
             UP: self._lift,
             ABOVE: lambda hub, frame: self._to.above(HiveMessage.from_wire(frame["m"])),
             "ask": self.calls.asked,
@@ -306,7 +306,8 @@ class Cluster:
     # what crosses
 
     def reply(self, peer_ids: Iterable[str], message: Message) -> bool:
-        frame = {"m": {"type": message.msg_type, "data": message.data, "context": message.context}}
+        told = {"type": message.msg_type, "data": message.data, "context": message.context}
+        frame = {"m": told, "at": self._wire.latest_ms()}
         by_hub = itertools.groupby(sorted(peer_ids, key=self.where), self.where)
         sent = [
             self._wire.send(hub, {"t": REPLY, "to": list(wanted), **frame})
@@ -316,15 +317,33 @@ class Cluster:
         return all(sent)
 
     def _reply(self, hub: str, frame: Frame) -> None:
-        told = frame["m"]
-        self._to.reply(member(hub), frame["to"], Message(told["type"], told["data"], told["context"]))
+        told, there = frame["m"], [peer_id for peer_id in frame["to"] if self._had(peer_id, frame)]
+        if there:
+            self._to.reply(member(hub), there, Message(told["type"], told["data"], told["context"]))
+
+    def _direct(self, hub: str, frame: Frame) -> None:
+        if self._had(frame["to"], frame):
+            self._to.direct(frame["to"], HiveMessage.from_wire(frame["m"]))
+
+    def _had(self, peer_id: str, frame: Frame) -> bool:
+        """Tell whether a satellite may have been here when a frame was sent to it.
+
+        One that came later may have had newer messages meanwhile, at another hub.
+        """
+        return "at" not in frame or not self._presence.came_later(peer_id, self._sent_at(frame))
+
+    def _sent_at(self, frame: Frame) -> float:
+        """Return when a frame was sent at the latest, by the clock of this hub."""
+        return self._clock() - self._wire.passed_s(frame["at"])
 
     def repeats(self, way: str, message: Message) -> bool:
         return self._copies.is_copy(message, way, self._clock())
 
     def send(self, peer_id: str, message: HiveMessage) -> bool:
         hub = self.where(peer_id)
-        return bool(hub) and self._wire.send(hub, {"t": DIRECT, "to": peer_id, "m": message.as_dict})
+        return bool(hub) and self._wire.send(
+            hub, {"t": DIRECT, "to": peer_id, "m": message.as_dict, "at": self._wire.latest_ms()}
+        )
 
     def tell(self, way: str, message: HiveMessage) -> bool:
         hub = member_of(way)
@@ -339,8 +358,7 @@ class Cluster:
 
     def _mesh(self, hub: str, frame: Frame) -> None:
         if "at" in frame:
-            sent_at = self._clock() - self._wire.passed_s(frame["at"])
-            self._not_for = self._presence.came_after(sent_at) | {frame["by"]}
+            self._not_for = self._presence.came_after(self._sent_at(frame)) | {frame["by"]}
             self._behind = frame.get("for") or member(hub) + frame["by"]
         try:
             self._to.message(member(hub), HiveMessage.from_wire(frame["m"]))

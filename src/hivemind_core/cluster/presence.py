@@ -105,6 +105,10 @@ class Presence:
             return frozenset()
         return frozenset(peer_id for peer_id in self._at[self._me] if self._arrived.get(peer_id, then) > then)
 
+    def came_later(self, peer_id: str, then: float) -> bool:
+        """Tell whether a satellite of this hub came after a time, by its own clock."""
+        return self._arrived.get(peer_id, then) > then
+
     def own(self) -> Iterator[list[tuple[str, int]]]:
         """Yield the satellites of this hub with since when, in chunks; at least one, which may be empty."""
         mine = [(peer_id, self._claims[peer_id][0]) for peer_id in sorted(self._at[self._me])]

@@ -133,6 +133,31 @@ async def test_one_answer_for_several_reaches_each_where_it_is(three: MemoryClus
     assert [each.heard for each in satellites] == [["all"]] * 3
 
 
+async def test_an_answer_under_way_does_not_come_after_a_later_one(pair: MemoryCluster) -> None:
+    """It was for the connection that the satellite had at that hub when it was sent."""
+    row = pair.hives[0].add_client("roamer")
+    await pair.hives[1].hub.refresh()
+    stays = [await pair.hives[1].join("roamer", client=row, session_id="the one")]
+    await pair.settle()
+    pair.redis.hold()
+    pair.hives[0].agent.deliver(said("first", stays[0]))
+    for hive in pair.hives:  # it goes to the one hub, and back to the other
+        await pair.settle()
+        stays[-1].leave()
+        pair.clock.advance(1)
+        stays.append(MemorySatellite(hive, row.password or "", stays[0].session))
+        stays[-1].static_key = stays[0].static_key
+        await hive.connect(stays[-1], row, "roamer")
+        if hive is pair.hives[0]:
+            hive.agent.deliver(said("second", stays[0]))
+    pair.redis.let_go()
+    await pair.settle()
+    assert [stay.heard for stay in stays] == [[], ["second"], []]
+    pair.hives[0].agent.deliver(said("third", stays[0]))
+    await pair.settle()
+    assert stays[-1].heard == ["third"]
+
+
 async def test_the_session_id_loses_its_namespace_there_too(pair: MemoryCluster) -> None:
     _, bob = await one_each(pair)
     bob.say("hello")
