@@ -33,6 +33,8 @@ class Whereabouts:
     http: bool = False
     version: str = ""
     """The release that runs; empty where it does not say."""
+    agent: str = ""
+    """The agent it was started with, which `--agent` may have named; empty where it does not say."""
 
 
 def _path() -> Path:
@@ -41,8 +43,8 @@ def _path() -> Path:
 
 def announce(config: Config, port: int) -> None:
     """Write down where this process listens; that it cannot is no reason not to serve."""
-    front = config.front
-    here = Whereabouts(os.getpid(), front.host, port, front.tls is not None, isinstance(front, HTTPConfig), __version__)
+    front, told = config.front, (__version__, config.agent_module)
+    here = Whereabouts(os.getpid(), front.host, port, front.tls is not None, isinstance(front, HTTPConfig), *told)
     try:
         write_private(_path(), json.dumps(asdict(here)).encode())
     except OSError as error:
@@ -74,13 +76,19 @@ def running_version() -> str:
     return found.version if found is not None and _is_alive(found.pid) else ""
 
 
+def running_agent() -> str:
+    """Return the agent of such a hub, in the same way."""
+    found = _read()
+    return found.agent if found is not None and _is_alive(found.pid) else ""
+
+
 def _read() -> Whereabouts | None:
     try:
         fields: Any = json.loads(_path().read_text("utf-8"))
         http = fields.get("http") is True
-        version = str(fields.get("version") or "")
+        told = str(fields.get("version") or ""), str(fields.get("agent") or "")
         where = int(fields["pid"]), str(fields["host"]), int(fields["port"]), fields["ssl"] is True
-        return Whereabouts(*where, http, version)
+        return Whereabouts(*where, http, *told)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

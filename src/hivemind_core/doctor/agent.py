@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from hivemind_bus_client.doctor.findings import Finding, fail, ok, warn
 from hivemind_bus_client.doctor.network import OPEN, knock, places
@@ -13,6 +14,7 @@ from hivemind_bus_client.doctor.network import OPEN, knock, places
 from ..agents import AGENTS
 from ..agents.busclient import BusAddress
 from ..config import Config, ConfigError
+from ..whereabouts import running_agent
 from .case import HubCase
 from .probe import own_turn, turn
 from .settings import unusable
@@ -29,6 +31,8 @@ def look(case: HubCase) -> Iterator[Finding]:
     config = case.config
     if config is None:
         return
+    running = running_agent() if case.hub_runs else ""
+    config = replace(config, agent_module=running or config.agent_module)
     if config.agent_module not in AGENTS:
         yield fail(WHAT, f"There is no agent named {config.agent_module[:60]!r}.", f"Name one of: {', '.join(AGENTS)}.")
     elif config.agent_module == "builtin":

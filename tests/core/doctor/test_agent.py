@@ -7,6 +7,8 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +21,10 @@ from hivemind_bus_client.doctor.findings import Finding
 from hivemind_bus_client.message import Message
 from hivemind_core.agents.busclient import BusAddress
 from hivemind_core.agents.embedded import EmbeddedAgent
-from hivemind_core.config import load_config
+from hivemind_core.config import Config, load_config
 from hivemind_core.doctor.agent import IS_READY, READY, look
 from hivemind_core.doctor.case import HubCase
+from hivemind_core.whereabouts import announce
 
 NOISE = ["no json", "[]", json.dumps({"type": "something.else"})]
 
@@ -139,3 +142,14 @@ async def test_the_hubs_own_bus_is_asked_and_nobody_goes_without_answers_meanwhi
     assert (ready.verdict, told.verdict) == ("ok", "ok")
     assert '"what time is it" was answered "It is ' in told.reason
     assert "on the message bus" in told.reason
+
+
+def test_the_agent_counts_that_the_hub_was_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make run` starts it with `--agent embedded`, whatever server.json says."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    (tmp_path / "hivemind-core").mkdir()
+    with bus() as (port, _):
+        announce(replace(Config(tmp_path / "server.json"), agent_module="embedded"), 1)
+        told = [found("auto", port, hub_runs=runs)[0] for runs in (True, False)]
+    assert [finding.verdict for finding in told] == ["ok", "warn"]
+    assert "built-in assistant" in told[0].reason
