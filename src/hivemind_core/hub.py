@@ -98,18 +98,8 @@ class Hub:
         self.reviews = Reviews(self.policies, db.by_id)
         self.binary = Desk(binary or DefaultHandler(), Back(self._send, self._deny, self._inject))
         self.gate = AgentGate(self.reviews, agent, self.binary, self._deny)
-        self._carry_out: dict[type, Callable[[Peer, Any], None]] = {
-            Register: self._register,
-            ToAgent: self.gate.to_agent,
-            ToBinary: self.gate.to_binary,
-            Deny: self._deny,
-        }
-        self._on_event: dict[type, Callable[[Peer, Any], None]] = {
-            Received: self.meter.receiving(self._received),
-            Opened: self._opened,
-            KeyNeeded: self._key_needed,
-            Refused: self._end,
-        }
+        self._carry_out = self._ways_to_carry_out()
+        self._on_event = self._ways_to_take_events()
         self.parent = parent
         self.mailbox = mailbox
         self.company = company or Alone()
@@ -118,6 +108,22 @@ class Hub:
         self._agent_side = AgentSide(self.peers, agent, self.mesh, self.company, answer, lambda: self.ready)
         self.deliver = self._agent_side.deliver
         """Takes a message from the agent's bus; one addressed to a satellite goes to it."""
+
+    def _ways_to_carry_out(self) -> dict[type, Callable[[Peer, Any], None]]:
+        return {
+            Register: self._register,
+            ToAgent: self.gate.to_agent,
+            ToBinary: self.gate.to_binary,
+            Deny: self._deny,
+        }
+
+    def _ways_to_take_events(self) -> dict[type, Callable[[Peer, Any], None]]:
+        return {
+            Received: self.meter.receiving(self._received),
+            Opened: self._opened,
+            KeyNeeded: self._key_needed,
+            Refused: self._end,
+        }
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
